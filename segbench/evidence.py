@@ -1,0 +1,258 @@
+"""Evidence: the exact integers per image from which every number is computed.
+
+One structure for every task: a table of images, and named tables of columns whose `image` column refers to it. Laws, tested for every
+accumulator: an empty evidence is the identity of `merge`; `merge` is associative and commutative; any split into shards gives the same
+arrays bit for bit; `from_arrays(arrays())` round-trips.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.errors import ComparabilityError, FormatError, InputError
+from segbench.samples import ImageId
+
+Table = dict[str, NDArray]
+Tables = dict[str, Table]
+
+TABLE_VERSIONS = {"pixels": 1, "boundary": 1, "instances": 1}
+"""Version of each table of `evidence.npz`; raised when a column changes its meaning."""
+
+
+def id_order(image_id: ImageId) -> tuple[int, int, str]:
+    """Sort key of ids: numbers by value, also where they are written as text, so that "10" never stands before "9"."""
+    if isinstance(image_id, int):
+        return 0, image_id, ""
+    if image_id.isdecimal():
+        return 1, int(image_id), image_id
+    return 2, 0, image_id
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The id table: one row per image, in canonical order.
+
+    Attributes:
+        ids: The ids, their types kept; unique.
+        order: int64[N], position in the ground truth's own order.
+        sizes: int32[N, 2], height and width.
+    """
+
+    ids: tuple[ImageId, ...]
+    order: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Images and their tables, in canonical order: images by (order, id), rows by image, then as they were made."""
+
+    task: str
+    num_classes: int
+    images: Images
+    tables: Tables
+    repeated: int = 0
+    """Images that arrived more than once with equal evidence and were counted once."""
+
+    def merge(self, *others: Evidence) -> Evidence:
+        """All images of all of them. An image that is in two with equal rows counts once; with different rows it is an error."""
+        return merge((self, *others))
+
+    def rows(self, name: str) -> Table:
+        """The columns of a table; raises where the run did not collect it."""
+        if name not in self.tables:
+            raise InputError(
+                f"this run holds no {name!r} evidence",
+                hint="evaluate again and ask for the metric with --metrics",
+            )
+        return self.tables[name]
+
+    def starts(self, name: str) -> NDArray[np.int64]:
+        """int64[N + 1]: the rows of image i are `starts[i]:starts[i + 1]`."""
+        return np.searchsorted(self.rows(name)["image"], np.arange(len(self.images) + 1))
+
+    def select(self, keep: Sequence[int] | NDArray) -> Evidence:
+        """The evidence of some images, by index or mask; stays in canonical order."""
+        mask = np.zeros(len(self.images), bool)
+        mask[np.asarray(keep)] = True
+        new_index = np.cumsum(mask) - 1
+        tables = {}
+        for name, table in self.tables.items():
+            rows = mask[table["image"]]
+            tables[name] = {key: column[rows] for key, column in table.items()}
+            tables[name]["image"] = new_index[tables[name]["image"]].astype(np.int32)
+        images = Images(
+            tuple(image_id for image_id, kept in zip(self.images.ids, mask, strict=True) if kept),
+            self.images.order[mask],
+            self.images.sizes[mask],
+        )
+        return Evidence(self.task, self.num_classes, images, tables)
+
+    def arrays(self) -> dict[str, NDArray]:
+        """Everything as named arrays: what is saved, shipped and resampled."""
+        header = {
+            "schema": "segbench.evidence/1",
+            "task": self.task,
+            "num_classes": self.num_classes,
+            "tables": {name: TABLE_VERSIONS.get(name, 1) for name in self.tables},
+            "ids": self.images.ids,
+        }
+        arrays = {
+            "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
+            "images/order": self.images.order,
+            "images/sizes": self.images.sizes,
+        }
+        for name, table in self.tables.items():
+            arrays |= {f"{name}/{column}": values for column, values in table.items()}
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Evidence:
+        """The inverse of `arrays`."""
+        try:
+            header = json.loads(bytes(np.asarray(arrays["header"], np.uint8)))
+            schema, versions = header["schema"], header["tables"]
+            ids = tuple(header["ids"])
+            task, num_classes = str(header["task"]), int(header["num_classes"])
+            images = Images(ids, np.asarray(arrays["images/order"], np.int64), np.asarray(arrays["images/sizes"], np.int32).reshape(-1, 2))
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError("this is not segbench evidence: its header is missing or damaged") from error
+        if schema != "segbench.evidence/1":
+            raise FormatError(f"evidence of schema {schema}; this segbench reads segbench.evidence/1", hint="upgrade segbench")
+        tables: Tables = {name: {} for name in versions}
+        for key in arrays:
+            name, _, column = key.partition("/")
+            if name in tables:
+                tables[name][column] = np.asarray(arrays[key])
+        for name, version in versions.items():
+            if version > TABLE_VERSIONS.get(name, 0):
+                raise FormatError(
+                    f"evidence table {name!r} has version {version}, which this segbench does not know", hint="upgrade segbench"
+                )
+            lengths = {len(column) for column in tables[name].values()}
+            image = tables[name].get("image")
+            if len(lengths) != 1 or image is None or (len(image) and not 0 <= image.min() <= image.max() < len(ids)):
+                raise FormatError(f"evidence table {name!r} is damaged: its columns do not fit together")
+        if not len(ids) == len(images.order) == len(images.sizes):
+            raise FormatError("evidence is damaged: its image columns do not fit together")
+        return cls(task, num_classes, images, tables)
+
+
+def empty(task: str, num_classes: int, columns: Mapping[str, Sequence[str]] = {}) -> Evidence:
+    """Evidence of no image: the identity of `merge`."""
+    images = Images((), np.zeros(0, np.int64), np.zeros((0, 2), np.int32))
+    tables = {name: {column: np.zeros(0, _dtype(column)) for column in ("image", *rest)} for name, rest in columns.items()}
+    return Evidence(task, num_classes, images, tables)
+
+
+def build(
+    task: str,
+    num_classes: int,
+    ids: Sequence[ImageId],
+    order: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    rows: Mapping[str, Sequence[Mapping[str, NDArray]]],
+) -> Evidence:
+    """Canonical evidence from per-image rows.
+
+    Args:
+        rows: For each table one mapping of equally long columns per image, in the order of `ids`.
+    """
+    tables = {}
+    for name, parts in rows.items():
+        columns = parts[0].keys() if parts else ()
+        lengths = [len(next(iter(part.values()))) for part in parts]
+        table = {"image": np.repeat(np.arange(len(ids), dtype=np.int32), lengths)}
+        for column in columns:
+            table[column] = np.concatenate([part[column] for part in parts]).astype(_dtype(column), copy=False)
+        tables[name] = table
+    images = Images(tuple(ids), np.asarray(order, np.int64), np.asarray(sizes, np.int32).reshape(-1, 2))
+    return _canonical([Evidence(task, num_classes, images, tables)])
+
+
+def merge(parts: Iterable[Evidence]) -> Evidence:
+    """Exact union of evidences of the same task, classes and tables, in any order."""
+    parts = list(parts)
+    if len({(part.task, part.num_classes, *sorted(part.tables)) for part in parts}) != 1:
+        raise ComparabilityError("only evidence of one task, one class list and the same tables can be merged")
+    filled = [part for part in parts if len(part.images)]
+    if len(filled) <= 1:
+        chosen = filled[0] if filled else parts[0]
+        repeated = sum(part.repeated for part in parts)
+        return Evidence(chosen.task, chosen.num_classes, chosen.images, chosen.tables, repeated)
+    return _canonical(filled)
+
+
+def _dtype(column: str) -> type:
+    return {"pixels": np.int64, "image": np.int32}.get(column, np.int32 if column in ("gt", "pred", "class") else np.int64)
+
+
+def _canonical(parts: Sequence[Evidence]) -> Evidence:
+    ids = [image_id for part in parts for image_id in part.images.ids]
+    order = np.concatenate([part.images.order for part in parts])
+    sizes = np.concatenate([part.images.sizes for part in parts])
+    offsets = np.cumsum([0, *(len(part.images) for part in parts)])
+    tables = {
+        name: {
+            column: np.concatenate(
+                [part.tables[name][column] + (offset if column == "image" else 0) for part, offset in zip(parts, offsets[:-1], strict=True)]
+            )
+            for column in parts[0].tables[name]
+        }
+        for name in parts[0].tables
+    }
+    ranking = sorted(range(len(ids)), key=lambda row: (int(order[row]), id_order(ids[row]), type(ids[row]).__name__))
+    first_of: dict[ImageId, int] = {}
+    keep = [row for row in ranking if first_of.setdefault(ids[row], row) == row]
+    repeated = sum(part.repeated for part in parts)
+    if len(keep) != len(ids):
+        repeated += len(ids) - len(keep)
+        _check_repeats(ids, sizes, tables, first_of)
+    rank = np.full(len(ids), -1, np.int64)
+    rank[keep] = np.arange(len(keep))
+    for table in tables.values():
+        new_image = rank[table["image"]]
+        by_image = np.argsort(new_image, kind="stable")
+        by_image = by_image[np.searchsorted(new_image[by_image], 0) :]
+        for column in table:
+            table[column] = (new_image if column == "image" else table[column])[by_image]
+        table["image"] = table["image"].astype(np.int32)
+    images = Images(tuple(ids[row] for row in keep), order[keep], sizes[keep])
+    return Evidence(parts[0].task, parts[0].num_classes, images, tables, repeated)
+
+
+def _check_repeats(ids: list[ImageId], sizes: NDArray, tables: Tables, first_of: dict[ImageId, int]) -> None:
+    """Distributed samplers pad by repeating images: equal repeats are fine, different ones mean that something is wrong."""
+    ranges = {}
+    for name, table in tables.items():
+        by_image = np.argsort(table["image"], kind="stable")
+        bounds = np.searchsorted(table["image"][by_image], np.arange(len(ids) + 1))
+        ranges[name] = by_image, bounds
+    differing = []
+    for row, image_id in enumerate(ids):
+        first = first_of[image_id]
+        if row == first:
+            continue
+        equal = np.array_equal(sizes[row], sizes[first])
+        for name, table in tables.items():
+            by_image, bounds = ranges[name]
+            mine, theirs = by_image[bounds[row] : bounds[row + 1]], by_image[bounds[first] : bounds[first + 1]]
+            equal = equal and all(np.array_equal(values[mine], values[theirs]) for column, values in table.items() if column != "image")
+        if not equal:
+            differing.append(str(image_id))
+    if differing:
+        raise InputError(
+            "an image was given twice with different contents",
+            files=[("image", image_id) for image_id in differing[:5]],
+            count=len(differing),
+            hint="give every image one id, and each id one prediction and one ground truth",
+            code="SB120",
+        )

@@ -1,0 +1,71 @@
+"""Canonical samples: what adapters give and metrics take.
+
+A batch of label samples is any iterable of `LabelMap`. Values stay as the file holds them (uint8, uint16 or int32); a `ValueMap` says what
+each value means, and is applied to the few distinct values or value pairs of an image, never to its pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+ImageId = int | str
+
+INVALID = -1
+"""What `ValueMap.classes` gives for a value that means nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValueMap:
+    """What the values of a label map mean.
+
+    Attributes:
+        values: int64[K], ascending: the values that mean something.
+        targets: int32[K]: their class index in `[0, num_classes)`, or `num_classes` for void.
+        num_classes: Number of evaluated classes C; void is class C.
+        space: The name of the id space, said to the user: `label`, `train`, `contiguous`, ...
+    """
+
+    values: NDArray[np.int64]
+    targets: NDArray[np.int32]
+    num_classes: int
+    space: str = "contiguous"
+
+    def classes(self, values: NDArray) -> NDArray[np.int32]:
+        """Class index of each value: `[0, C)`, C for void, `INVALID` where the value means nothing."""
+        values = np.asarray(values, dtype=np.int64)
+        if not len(self.values):
+            return np.full(values.shape, INVALID, np.int32)
+        at = np.minimum(np.searchsorted(self.values, values), len(self.values) - 1)
+        return np.where(self.values[at] == values, self.targets[at], INVALID).astype(np.int32)
+
+    @classmethod
+    def of(cls, mapping: dict[int, int], num_classes: int, space: str = "contiguous") -> ValueMap:
+        """From `{value: class index or num_classes}`."""
+        values = np.array(sorted(mapping), dtype=np.int64)
+        targets = np.array([mapping[int(value)] for value in values], dtype=np.int32)
+        return cls(values, targets, num_classes, space)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelMap:
+    """One image of class labels, as its file holds them.
+
+    Attributes:
+        id: The image's id; keeps its type.
+        values: (H, W), or (N,) for point clouds; uint8, uint16 or int32, C-contiguous.
+        meaning: What the values mean.
+        file: Where it came from, for messages.
+        instances: (H, W) int32 instance ids of the same image, where a metric asked for them (Cityscapes `instanceIds`).
+        order: Position in the ground truth's canonical order, where there is one.
+    """
+
+    id: ImageId
+    values: NDArray
+    meaning: ValueMap
+    file: str = ""
+    instances: NDArray[np.int32] | None = None
+    order: int = 0
+    notes: tuple[str, ...] = field(default=())
