@@ -1,0 +1,484 @@
+"""Small labelled street scenes, and simulated models that get them wrong.
+
+Fixtures, the demo and tests need label maps whose contents are known, with what makes evaluation hard: regions of void, thin objects,
+touching instances, a class in one image only, a class in none. Everything is drawn with integers from a raw PCG64 stream, which NumPy keeps
+unchanged between versions, so a seed gives the same pixels on every machine.
+
+A scene is kept as it was painted: a backdrop of surfaces, objects from back to front, and void on top. A simulated model paints the same
+list again with objects left out, confused, merged or made up, and then bends the outlines; so its labels, instances and scores agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+VOID = 255
+INSTANCE_DIVISOR = 1000
+"""An instance id is `class id * 1000 + number`; below 1000 it is a class id, of a surface or of void."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneClass:
+    """A class of the scenes."""
+
+    id: int
+    name: str
+    isthing: bool
+    color: tuple[int, int, int]
+
+
+CLASSES = (
+    SceneClass(0, "road", False, (110, 90, 130)),
+    SceneClass(1, "sidewalk", False, (215, 120, 190)),
+    SceneClass(2, "building", False, (125, 125, 115)),
+    SceneClass(3, "vegetation", False, (85, 140, 60)),
+    SceneClass(4, "sky", False, (105, 165, 215)),
+    SceneClass(5, "pole", False, (60, 60, 60)),
+    SceneClass(6, "traffic sign", False, (235, 200, 40)),
+    SceneClass(7, "person", True, (210, 50, 70)),
+    SceneClass(8, "car", True, (30, 60, 160)),
+    SceneClass(9, "bus", True, (20, 130, 140)),
+    SceneClass(10, "train", True, (120, 60, 30)),
+)
+ROAD, SIDEWALK, BUILDING, VEGETATION, SKY, POLE, SIGN, PERSON, CAR, BUS, TRAIN = range(len(CLASSES))
+VOID_COLOR = (0, 0, 0)
+
+CONFUSED_WITH = {
+    ROAD: SIDEWALK,
+    SIDEWALK: ROAD,
+    BUILDING: VEGETATION,
+    VEGETATION: BUILDING,
+    SKY: BUILDING,
+    POLE: BUILDING,
+    SIGN: BUILDING,
+    PERSON: POLE,
+    CAR: BUS,
+    BUS: CAR,
+    TRAIN: BUS,
+}
+"""What each class is taken for when a model errs."""
+
+
+class Dice:
+    """Integers from a seed, the same on every machine and with every NumPy.
+
+    Only `PCG64.random_raw` is used: NumPy promises its stream, but not that of the distributions built on it.
+    """
+
+    def __init__(self, *seed: int) -> None:
+        self._bits = np.random.PCG64(np.random.SeedSequence(seed))
+
+    def between(self, low: int, high: int) -> int:
+        """An integer in `[low, high]`; `low` where the range is empty."""
+        return low + int(self._bits.random_raw()) % (max(low, high) - low + 1)
+
+    def chance(self, percent: int) -> bool:
+        """True in `percent` of 100 throws."""
+        return self.between(0, 99) < percent
+
+    def grid(self, shape: tuple[int, int], low: int, high: int) -> NDArray[np.int64]:
+        """int64 array of integers in `[low, high]`."""
+        raw = self._bits.random_raw(shape[0] * shape[1])
+        return (raw % np.uint64(high - low + 1)).astype(np.int64).reshape(shape) + low
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """Something painted on the backdrop.
+
+    Attributes:
+        class_id: Its class.
+        number: The instance's number within its class and image, from 1; 0 for surfaces and thin objects.
+        top, left: Where the mask's corner lies; may be outside the image.
+        mask: bool (h, w).
+        score: Confidence in thousandths; 1000 in ground truth.
+    """
+
+    class_id: int
+    number: int
+    top: int
+    left: int
+    mask: NDArray[np.bool_]
+    score: int = 1000
+
+    @property
+    def instance_id(self) -> int:
+        """What is written to an instance map."""
+        return self.class_id * INSTANCE_DIVISOR + self.number if self.number else self.class_id
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """A labelled scene.
+
+    Attributes:
+        labels: uint8 (H, W) class ids, 255 for void.
+        instances: int32 (H, W): `class id * 1000 + number` for things, the class id elsewhere, 255 for void.
+        classes: All classes a scene may hold.
+        backdrop: uint8 (H, W): sky, buildings, vegetation, sidewalk and road alone.
+        shapes: What was painted on it, from back to front.
+    """
+
+    labels: NDArray[np.uint8]
+    instances: NDArray[np.int32]
+    classes: tuple[SceneClass, ...]
+    backdrop: NDArray[np.uint8]
+    shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a simulated model says about a scene.
+
+    Attributes:
+        labels: uint8 (H, W) class ids; 255 where the model abstains.
+        instances: int32 (H, W), as in `Scene`.
+        scores: Confidence in (0, 1] of every instance id that is visible.
+    """
+
+    labels: NDArray[np.uint8]
+    instances: NDArray[np.int32]
+    scores: dict[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good a simulated model is; shares are percent, lengths in 1/256 of the image's width.
+
+    Attributes:
+        bend: How far outlines are off.
+        missed_thin: Poles, signs and small persons that are overlooked.
+        missed_things: Other objects that are overlooked.
+        confused: Objects that get another class.
+        merged: Instances that are joined with the one before of the same class.
+        patches: Patches of backdrop with the wrong class, per image.
+        made_up: Objects that do not exist, per image.
+        abstains: Patches without an answer (255), per image.
+    """
+
+    bend: int
+    missed_thin: int
+    missed_things: int
+    confused: int
+    merged: int
+    patches: int
+    made_up: int
+    abstains: int = 0
+
+
+GOOD = Quality(bend=2, missed_thin=20, missed_things=4, confused=4, merged=5, patches=2, made_up=1)
+POOR = Quality(bend=5, missed_thin=60, missed_things=18, confused=15, merged=20, patches=6, made_up=4, abstains=1)
+
+
+def render(seed: int, height: int = 128, width: int = 256, *, bus: bool | None = None, void: bool = True) -> Scene:
+    """Draws a scene.
+
+    Args:
+        seed: Which scene; equal seeds and sizes give equal scenes.
+        height, width: Size in pixels, at least 32.
+        bus: Whether a bus, the rare class, drives by; by default in one scene of ten. There is never a train.
+        void: Whether the own bonnet, an image border and an unlabelled region are void.
+    """
+    dice = Dice(seed, height, width)
+    horizon = height * dice.between(38, 48) // 100
+    backdrop = _backdrop(dice, height, width, horizon)
+    has_bus = dice.chance(10) if bus is None else bus
+    shapes = _traffic(dice, height, width, horizon, has_bus) + _street_furniture(dice, height, width, horizon)
+    shapes = [*shapes, *_persons(dice, height, width, horizon)]
+    labels, instances = paint(backdrop, shapes)
+    if void:
+        unlabelled = _void(dice, height, width)
+        labels[unlabelled] = VOID
+        instances[unlabelled] = VOID
+    return Scene(labels, instances, CLASSES, backdrop, tuple(shapes))
+
+
+def paint(backdrop: NDArray[np.uint8], shapes: Iterable[Shape]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Labels and instances of shapes painted one over the other."""
+    labels = backdrop.copy()
+    instances = backdrop.astype(np.int32)
+    height, width = backdrop.shape
+    for shape in shapes:
+        top, left = max(shape.top, 0), max(shape.left, 0)
+        bottom, right = min(shape.top + shape.mask.shape[0], height), min(shape.left + shape.mask.shape[1], width)
+        if top >= bottom or left >= right:
+            continue
+        mask = shape.mask[top - shape.top : bottom - shape.top, left - shape.left : right - shape.left]
+        labels[top:bottom, left:right][mask] = shape.class_id
+        instances[top:bottom, left:right][mask] = shape.instance_id
+    return labels, instances
+
+
+def degrade(scene: Scene, quality: Quality, seed: int) -> Prediction:
+    """What a model of this quality predicts.
+
+    Void is no class, so the model labels what lies under it; only `abstains` writes 255.
+    """
+    height, width = scene.labels.shape
+    dice = Dice(seed, height, width)
+    backdrop = scene.backdrop.copy()
+    for _ in range(quality.patches):
+        patch, area = _ellipse_somewhere(dice, height, width, 3, 12)
+        seen = backdrop[area]
+        wrong = np.array([CONFUSED_WITH.get(class_id, class_id) for class_id in range(VOID + 1)], np.uint8)
+        backdrop[area] = np.where(patch, wrong[seen], seen)
+    shapes = _numbered(_misjudged(dice, scene.shapes, quality, height) + _made_up(dice, quality, height, width))
+    labels, instances = paint(backdrop, shapes)
+    rows, columns = _bent(dice, height, width, quality.bend)
+    labels, instances = labels[rows, columns], instances[rows, columns]
+    for _ in range(quality.abstains):
+        patch, area = _ellipse_somewhere(dice, height, width, 2, 5)
+        labels[area][patch] = VOID
+        instances[area][patch] = VOID
+    visible = {int(instance_id) for instance_id in np.unique(instances)}
+    scores = {shape.instance_id: shape.score / 1000 for shape in shapes if shape.number and shape.instance_id in visible}
+    return Prediction(np.ascontiguousarray(labels), np.ascontiguousarray(instances), scores)
+
+
+def street_dataset() -> dict:
+    """The description of the scenes as a data set: what `dataset.json` beside the ground truth holds."""
+    classes: list[dict] = [
+        {"id": item.id, "name": item.name, "isthing": item.isthing, "color": list(item.color), "supercategory": _supercategory(item)}
+        for item in CLASSES
+    ]
+    classes.append(
+        {"id": VOID, "name": "void", "isthing": False, "ignore": True, "color": list(VOID_COLOR), "supercategory": "void"},
+    )
+    return {
+        "schema": "segbench.dataset/1",
+        "name": "street",
+        "title": "Rendered street scenes",
+        "tasks": ["semantic", "instance", "panoptic"],
+        "classes": classes,
+    }
+
+
+def palette() -> list[int]:
+    """768 numbers: the colours of the classes, by id, as an indexed PNG holds them."""
+    colors = {item.id: item.color for item in CLASSES}
+    return [channel for index in range(256) for channel in colors.get(index, VOID_COLOR)]
+
+
+def write_png(path: str | Path, array: NDArray, palette: list[int] | None = None) -> None:
+    """Writes labels as a PNG: 8 or 16 bits grey, or indexed where a palette is given.
+
+    Args:
+        array: (H, W), values of 0 to 255 are written as 8 bits where the type is uint8, else as 16 bits (0 to 65535).
+        palette: 768 numbers.
+
+    Raises:
+        ValueError: values do not fit.
+    """
+    from PIL import Image
+
+    values = np.asarray(array)
+    if values.dtype != np.uint8:
+        if values.size and not 0 <= values.min() <= values.max() <= 0xFFFF:
+            raise ValueError("a PNG label map holds values of 0 to 65535")
+        values = values.astype(np.uint16)
+    image = Image.fromarray(values)
+    if palette is not None:
+        if values.dtype != np.uint8:
+            raise ValueError("an indexed PNG holds values of 0 to 255")
+        image.putpalette(palette)
+    image.save(path, format="PNG")
+
+
+def _supercategory(item: SceneClass) -> str:
+    groups = {"flat": (ROAD, SIDEWALK), "nature": (VEGETATION, SKY), "human": (PERSON,), "vehicle": (CAR, BUS, TRAIN)}
+    return next((name for name, members in groups.items() if item.id in members), "construction")
+
+
+def _ellipse(height: int, width: int) -> NDArray[np.bool_]:
+    """The ellipse that fills a box; decided by integers alone."""
+    y = 2 * np.arange(height, dtype=np.int64)[:, None] - (height - 1)
+    x = 2 * np.arange(width, dtype=np.int64)[None, :] - (width - 1)
+    return (y * width) ** 2 + (x * height) ** 2 <= (height * width) ** 2
+
+
+def _ellipse_somewhere(dice: Dice, height: int, width: int, low: int, high: int) -> tuple[NDArray[np.bool_], tuple[slice, slice]]:
+    """An ellipse with axes of `low` to `high` percent of the image, wholly inside, and where it lies."""
+    tall = max(1, height * dice.between(2 * low, 2 * high) // 100)
+    wide = max(1, width * dice.between(low, high) // 100)
+    top, left = dice.between(0, height - tall), dice.between(0, width - wide)
+    return _ellipse(tall, wide), (slice(top, top + tall), slice(left, left + wide))
+
+
+def _backdrop(dice: Dice, height: int, width: int, horizon: int) -> NDArray[np.uint8]:
+    labels = np.full((height, width), SKY, np.uint8)
+    left = 0
+    while left < width:  # a row of houses, with gaps
+        wide = max(4, width * dice.between(8, 22) // 100)
+        if not dice.chance(18):
+            roof = height * dice.between(4, 26) // 100
+            labels[roof:horizon, left : left + wide] = BUILDING
+        left += wide
+    for _ in range(dice.between(3, 7)):  # trees: a few overlapping crowns each
+        middle, foot = dice.between(0, width - 1), horizon + height * dice.between(-4, 6) // 100
+        for _ in range(dice.between(2, 5)):
+            crown = _ellipse(height * dice.between(8, 22) // 100, width * dice.between(5, 12) // 100)
+            top = foot - crown.shape[0] - height * dice.between(0, 10) // 100
+            at = middle + width * dice.between(-5, 5) // 100
+            labels, _ = paint(labels, [Shape(VEGETATION, 0, top, at - crown.shape[1] // 2, crown)])
+    labels[horizon:] = SIDEWALK
+    vanishing = width * dice.between(40, 60) // 100
+    near_left, near_right = width * dice.between(-40, -5) // 100, width * dice.between(105, 140) // 100
+    columns = np.arange(width)
+    for row in range(horizon, height):  # the road widens linearly from the vanishing point
+        down, deep = row - horizon, height - horizon
+        start = vanishing + (near_left - vanishing) * down // deep - 1
+        stop = vanishing + (near_right - vanishing) * down // deep + 1
+        labels[row, (columns >= start) & (columns < stop)] = ROAD
+    return labels
+
+
+def _traffic(dice: Dice, height: int, width: int, horizon: int, has_bus: bool) -> list[Shape]:
+    """Cars from far to near, some behind one another; a bus among them where asked for."""
+    feet = sorted(horizon + (height - horizon) * dice.between(8, 75) // 100 for _ in range(dice.between(3, 7)))
+    shapes = []
+    for number, foot in enumerate(feet, start=1):
+        tall = max(4, (foot - horizon) * dice.between(45, 60) // 100 + height * 3 // 100)
+        wide = tall * dice.between(15, 22) // 10
+        left = dice.between(-wide // 3, width - wide * 2 // 3)
+        shapes.append(Shape(CAR, number, foot - tall, left, _car(tall, wide)))
+    if has_bus:
+        tall = height * dice.between(22, 30) // 100
+        wide = tall * dice.between(14, 20) // 10
+        body = np.ones((tall, wide), bool)
+        body[0, [0, -1]] = False
+        foot = horizon + height * dice.between(6, 12) // 100
+        shapes.insert(dice.between(0, len(shapes) // 2), Shape(BUS, 1, foot - tall, dice.between(0, width - wide), body))
+    return shapes
+
+
+def _car(tall: int, wide: int) -> NDArray[np.bool_]:
+    mask = np.zeros((tall, wide), bool)
+    belt = tall * 45 // 100
+    mask[belt : tall - tall // 6] = True
+    for row in range(belt):  # the cabin narrows towards the roof
+        inset = wide * (12 + 18 * (belt - row) // max(1, belt)) // 100
+        mask[row, inset : wide - inset] = True
+    wheel = _ellipse(max(2, tall * 2 // 5), max(2, tall * 2 // 5))
+    for left in (wide // 8, wide - wide // 8 - wheel.shape[1]):
+        mask[tall - wheel.shape[0] :, left : left + wheel.shape[1]] |= wheel
+    return mask
+
+
+def _street_furniture(dice: Dice, height: int, width: int, horizon: int) -> list[Shape]:
+    """Poles of one to a few pixels, some of which carry a sign."""
+    shapes = []
+    for _ in range(dice.between(3, 7)):
+        thick = max(1, width * dice.between(3, 9) // 1000)
+        foot = horizon + height * dice.between(2, 20) // 100
+        tall = height * dice.between(25, 45) // 100
+        left = dice.between(0, width - thick)
+        shapes.append(Shape(POLE, 0, foot - tall, left, np.ones((tall, thick), bool)))
+        if dice.chance(55):
+            side = max(3, height * dice.between(4, 8) // 100)
+            sign = _ellipse(side, side) if dice.chance(50) else np.ones((side, side), bool)
+            shapes.append(Shape(SIGN, 0, foot - tall, left + thick // 2 - side // 2, sign))
+    return shapes
+
+
+def _persons(dice: Dice, height: int, width: int, horizon: int) -> list[Shape]:
+    """Persons from far to near, alone and in groups that touch."""
+    feet = sorted(horizon + (height - horizon) * dice.between(10, 60) // 100 for _ in range(dice.between(2, 8)))
+    shapes: list[Shape] = []
+    for number, foot in enumerate(feet, start=1):
+        tall = max(6, (foot - horizon) * dice.between(70, 90) // 100 + height * 5 // 100)
+        wide = max(3, tall * dice.between(30, 40) // 100)
+        mask = np.zeros((tall, wide), bool)
+        head = max(2, tall // 6)
+        mask[head:] = _ellipse(2 * (tall - head), wide)[: tall - head]
+        mask[:head, wide // 2 - head // 2 : wide // 2 - head // 2 + head] |= _ellipse(head, head)
+        beside = bool(shapes) and dice.chance(40)
+        left = shapes[-1].left + shapes[-1].mask.shape[1] * 2 // 3 if beside else dice.between(0, width - wide)
+        shapes.append(Shape(PERSON, number, foot - tall, left, mask))
+    return shapes
+
+
+def _void(dice: Dice, height: int, width: int) -> NDArray[np.bool_]:
+    void = np.zeros((height, width), bool)
+    bonnet = _ellipse(2 * (height * dice.between(9, 13) // 100), width * 110 // 100)
+    rows = bonnet.shape[0] // 2
+    aside = (bonnet.shape[1] - width) // 2
+    void[height - rows :] = bonnet[:rows, aside : aside + width]
+    border = max(1, width // 128)
+    void[:, :border] = True
+    if dice.chance(60):
+        patch, area = _ellipse_somewhere(dice, height, width, 3, 8)
+        void[area] |= patch
+    return void
+
+
+def _misjudged(dice: Dice, shapes: Iterable[Shape], quality: Quality, height: int) -> list[Shape]:
+    """The objects as a model takes them: left out, confused, merged."""
+    result: list[Shape] = []
+    last_of: dict[int, Shape] = {}
+    for shape in shapes:
+        thin = not shape.number or shape.mask.shape[0] * 8 < height
+        missed, confused, merged = (dice.chance(share) for share in (quality.missed_thin, quality.confused, quality.merged))
+        score = dice.between(550, 990) - (200 if confused else 0)
+        if (thin and missed) or (not thin and dice.chance(quality.missed_things)):
+            continue
+        if confused:
+            class_id = CONFUSED_WITH[shape.class_id]
+            shape = replace(shape, class_id=class_id, number=shape.number if CLASSES[class_id].isthing else 0)
+        shape = replace(shape, score=score)
+        if shape.number and merged and shape.class_id in last_of:
+            shape = replace(shape, number=-last_of[shape.class_id].number)  # negative: joins an earlier one
+        elif shape.number:
+            shape = replace(shape, number=len(result) + 1)
+            last_of[shape.class_id] = shape
+        result.append(shape)
+    return result
+
+
+def _made_up(dice: Dice, quality: Quality, height: int, width: int) -> list[Shape]:
+    """Objects that do not exist, with low scores."""
+    shapes = []
+    for position in range(quality.made_up):
+        class_id = (CAR, PERSON, BUS)[dice.between(0, 2)]
+        mask, (rows, columns) = _ellipse_somewhere(dice, height, width, 2, 6)
+        shapes.append(Shape(class_id, 10_000 + position, rows.start, columns.start, mask, dice.between(80, 620)))
+    return shapes
+
+
+def _numbered(shapes: list[Shape]) -> list[Shape]:
+    """Numbers the instances of each class from 1 on; a merged one keeps the number, and the score, of the one it joins."""
+    numbers: dict[tuple[int, int], tuple[int, int]] = {}
+    counts: dict[int, int] = {}
+    result = []
+    for shape in shapes:
+        if shape.number:
+            key = shape.class_id, abs(shape.number)
+            if key not in numbers:
+                counts[shape.class_id] = counts.get(shape.class_id, 0) + 1
+                numbers[key] = counts[shape.class_id], shape.score
+            number, score = numbers[key]
+            shape = replace(shape, number=number, score=score)
+        result.append(shape)
+    return result
+
+
+def _bent(dice: Dice, height: int, width: int, bend: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """For every pixel the row and column it is taken from: a smooth field of small displacements, interpolated with integers."""
+    cell = max(2, width // 24)
+    reach = 256 * max(1, bend * width // 256)  # in 1/256 pixel
+    offsets = []
+    for _ in range(2):
+        grid = dice.grid((height // cell + 2, width // cell + 2), -reach, reach)
+        y, x = np.arange(height), np.arange(width)
+        down, right = (y % cell)[:, None], (x % cell)[None, :]
+        corner = [[grid[(y // cell + a)[:, None], (x // cell + b)[None, :]] for b in (0, 1)] for a in (0, 1)]
+        top = corner[0][0] * (cell - right) + corner[0][1] * right
+        bottom = corner[1][0] * (cell - right) + corner[1][1] * right
+        offsets.append((top * (cell - down) + bottom * down) // (cell * cell * 256))
+    rows = np.clip(np.arange(height)[:, None] + offsets[0], 0, height - 1)
+    columns = np.clip(np.arange(width)[None, :] + offsets[1], 0, width - 1)
+    return rows.astype(np.intp), columns.astype(np.intp)
