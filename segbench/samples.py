@@ -69,3 +69,30 @@ class LabelMap:
     instances: NDArray[np.int32] | None = None
     order: int = 0
     notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PanopticMap:
+    """One image of panoptic segments.
+
+    Attributes:
+        id: The image's id; keeps its type.
+        values: (H, W), or (N,) for point clouds; uint8, uint16 or int32, C-contiguous: the segment id of each pixel, as the file holds it.
+        segment_ids: int64[S], the segments of the table beside the map, in its order; unique.
+        classes: int32[S], class index in `[0, C)`; `INVALID` for a category that the data set does not have.
+        areas: int64[S], the area the table states, or -1 where it states none.
+        crowd: bool[S].
+        file: Where the map came from, for messages.
+        order: Position in the ground truth's canonical order.
+        void: The segment id that means no segment.
+    """
+
+    id: ImageId
+    values: NDArray
+    segment_ids: NDArray[np.int64]
+    classes: NDArray[np.int32]
+    areas: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    file: str = ""
+    order: int = 0
+    void: int = 0
