@@ -1,0 +1,380 @@
+"""Semantic segmentation: exact counts per image, and every score from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench import evidence as evidences
+from segbench.datasets import Dataset
+from segbench.errors import ComparabilityError, ConfigError, PairingError, ShapeError
+from segbench.evidence import Evidence
+from segbench.metrics import boundaries, cityscapes, confusion, per_image
+from segbench.metrics.base import Scores, defined, defined_list
+from segbench.metrics.catalogue import METRICS
+from segbench.metrics.labels import pair_classes
+from segbench.metrics.pairs import label_pairs
+from segbench.protocols import RuleSet, SemanticRules
+from segbench.samples import ImageId, LabelMap
+
+PER_CLASS = {"iou": "semantic/iou", "recall": "semantic/recall", "precision": "semantic/precision", "dice": "semantic/dice"}
+"""Columns of the per-class rows that are metrics of a class."""
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "pixels": ("gt", "pred", "pixels"),
+    "boundary": ("class", "intersection", "gt", "pred"),
+    "instances": ("class", "size", "tp", "category_tp"),
+}
+"""Columns of the evidence tables, after `image`."""
+
+
+class SemanticAccumulator:
+    """Exact evidence of semantic predictions: feed it pairs of label maps, merge it with others, ask it for scores.
+
+    Empty is the identity of `merge`; merging is associative and commutative, and any split of the images gives the same evidence bit for
+    bit.
+
+    Args:
+        dataset: What the labels mean.
+        tables: `pixels`, and where asked for `boundary` and `instances`.
+    """
+
+    def __init__(self, dataset: Dataset, tables: Sequence[str] = ("pixels",)) -> None:
+        self.dataset = dataset
+        self.tables = tuple(dict.fromkeys(("pixels", *tables)))
+        unknown = set(self.tables) - set(COLUMNS)
+        if unknown:
+            raise ConfigError(f"there is no evidence table {min(unknown)!r}", hint=f"one of: {', '.join(COLUMNS)}")
+        self._ids: list[ImageId] = []
+        self._order: list[int] = []
+        self._sizes: list[tuple[int, int]] = []
+        self._rows: dict[str, list[Mapping[str, NDArray]]] = {name: [] for name in self.tables}
+        self._merged: list[Evidence] = []
+
+    def update(self, pred: Iterable[LabelMap], gt: Iterable[LabelMap]) -> None:
+        """Counts pairs of label maps. A pair that raises leaves nothing of itself behind.
+
+        Raises:
+            PairingError: the two sides differ in length or ids.
+            ShapeError: the two maps of a pair differ in size.
+            LabelError: a value means no class.
+        """
+        try:
+            for prediction, truth in zip(pred, gt, strict=True):
+                self._add(prediction, truth)
+        except ValueError as error:
+            if "zip()" not in str(error):
+                raise
+            raise PairingError("there is not one prediction for every ground truth of a batch") from None
+
+    def _add(self, pred: LabelMap, gt: LabelMap) -> None:
+        if pred.id != gt.id:
+            raise PairingError(f"a prediction for image {pred.id} came with the ground truth of image {gt.id}")
+        if pred.values.shape != gt.values.shape:
+            sizes = ["x".join(map(str, sample.values.shape)) for sample in (pred, gt)]
+            raise ShapeError(
+                f"prediction and ground truth differ in size: {sizes[0]} vs {sizes[1]} (image {gt.id})",
+                files=[(role, sample.file) for role, sample in (("pred", pred), ("gt", gt)) if sample.file],
+                hint="export at full size, or pass --resize nearest",
+                code="SB101",
+            )
+        rows = {"pixels": pair_classes(pred, gt, *label_pairs(pred, gt), self.dataset)}
+        if "boundary" in self.tables:
+            maps = boundaries.class_map(pred), boundaries.class_map(gt)
+            rows["boundary"] = boundaries.boundary_counts(*maps, self.dataset.num_classes)
+        if "instances" in self.tables:
+            rows["instances"] = cityscapes.instance_rows(pred, gt, self.dataset)
+        self._ids.append(gt.id)
+        self._order.append(gt.order)
+        height, width = gt.values.shape if gt.values.ndim == 2 else (1, gt.values.size)
+        self._sizes.append((height, width))
+        for name, part in rows.items():
+            self._rows[name].append(part)
+
+    def merge(self, *others: SemanticAccumulator) -> SemanticAccumulator:
+        """An accumulator of all images of this and the others. An image in several of them counts once if its counts are equal."""
+        merged = SemanticAccumulator(self.dataset, self.tables)
+        merged._merged = [evidences.merge([part.evidence() for part in (self, *others)])]
+        return merged
+
+    def evidence(self) -> Evidence:
+        """Everything counted so far, in canonical order."""
+        num_classes = self.dataset.num_classes
+        parts = list(self._merged)
+        if self._ids:
+            parts.append(evidences.build("semantic", num_classes, self._ids, self._order, self._sizes, self._rows))
+        if not parts:
+            return evidences.empty("semantic", num_classes, {name: COLUMNS[name] for name in self.tables})
+        return evidences.merge(parts)
+
+    def compute(self, rules: RuleSet) -> Scores:
+        """Scores of what was counted so far."""
+        return scores(self.evidence(), self.dataset, rules)
+
+    def arrays(self) -> dict[str, NDArray]:
+        """The evidence as named arrays."""
+        return self.evidence().arrays()
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray], dataset: Dataset) -> SemanticAccumulator:
+        """The inverse of `arrays`."""
+        evidence = Evidence.from_arrays(arrays)
+        _check(evidence, dataset)
+        accumulator = cls(dataset, tuple(evidence.tables))
+        accumulator._merged = [evidence]
+        return accumulator
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Everything a metric may need, each made once and only if needed."""
+
+    evidence: Evidence
+    dataset: Dataset
+    rules: SemanticRules
+
+    @cached_property
+    def matrix(self) -> NDArray[np.int64]:
+        return confusion.confusion(self.evidence)
+
+    @cached_property
+    def images(self) -> confusion.ImageClasses:
+        return confusion.image_classes(self.evidence, self.rules.void_prediction)
+
+    @cached_property
+    def totals(self) -> confusion.Totals:
+        return confusion.totals(self.images, self.rules)
+
+    @cached_property
+    def ious(self) -> NDArray:
+        if self.rules.pooling == "image_class":
+            values = per_image.class_means(self.images, self.totals.dtype)
+        else:
+            values = confusion.iou(self.totals)
+        values = confusion.absent_as(values, self.totals, self.rules)
+        return np.where(self.totals.gt > 0, values, np.nan) if self.rules.mean_over == "gt" else values
+
+    @cached_property
+    def values(self) -> per_image.ImageValues:
+        return per_image.image_values(self.images)
+
+    @cached_property
+    def instances(self) -> tuple[NDArray[np.float64], dict[str, float]]:
+        return cityscapes.instance_ious(self.evidence, self.matrix, self.dataset)
+
+    @cached_property
+    def categories(self) -> dict[str, float]:
+        return cityscapes.category_ious(self.matrix, self.dataset)
+
+    @cached_property
+    def boundary_totals(self) -> confusion.Totals:
+        return boundaries.boundary_totals(self.evidence)
+
+    def mean(self, values: NDArray, totals: confusion.Totals) -> float:
+        return confusion.mean(values, confusion.entering(totals, self.rules), self.rules.summation)
+
+
+def _miou(counts: _Counts) -> float:
+    if counts.rules.pooling == "image_class":
+        return per_image.pair_mean(counts.images, counts.totals.dtype)
+    return counts.mean(counts.ious, counts.totals)
+
+
+def _mean_accuracy(counts: _Counts) -> float:
+    return confusion.mean(confusion.recall(counts.totals), counts.totals.gt > 0, counts.rules.summation)
+
+
+def _mdice(counts: _Counts) -> float:
+    return counts.mean(confusion.absent_as(confusion.dice(counts.totals), counts.totals, counts.rules), counts.totals)
+
+
+def _fwiou(counts: _Counts) -> float:
+    keep = confusion.entering(counts.totals, counts.rules)
+    return confusion.fwiou(counts.ious, counts.totals, keep, counts.rules.summation)
+
+
+def _boundary_iou(counts: _Counts) -> float:
+    totals = counts.boundary_totals
+    return counts.mean(confusion.absent_as(confusion.iou(totals), totals, counts.rules), totals)
+
+
+def _mean_of_defined(values: Iterable[float]) -> float:
+    kept = [float(value) for value in values if not np.isnan(value)]
+    total = 0.0
+    for value in kept:  # one after the other, as the reference: sum() rounds differently from Python 3.12 on
+        total += value
+    return total / len(kept) if kept else np.nan
+
+
+COMPUTE: dict[str, Callable[[_Counts], float]] = {
+    "semantic/pixel_accuracy": lambda counts: confusion.pixel_accuracy(counts.totals),
+    "semantic/mean_accuracy": _mean_accuracy,
+    "semantic/miou": _miou,
+    "semantic/fwiou": _fwiou,
+    "semantic/mdice": _mdice,
+    "semantic/kappa": lambda counts: confusion.kappa(counts.matrix, counts.rules.void_prediction),
+    "semantic/miou_image": lambda counts: per_image.miou_image(counts.values),
+    "semantic/miou_class": lambda counts: per_image.miou_class(counts.images),
+    "semantic/miou_worst10": lambda counts: per_image.miou_worst(counts.values),
+    "semantic/boundary_iou": _boundary_iou,
+    "semantic/category_iou": lambda counts: _mean_of_defined(counts.categories.values()),
+    "semantic/iiou": lambda counts: _mean_of_defined(counts.instances[0]),
+    "semantic/category_iiou": lambda counts: _mean_of_defined(counts.instances[1].values()),
+}
+"""The metrics of a whole set."""
+
+
+def choose(patterns: Iterable[str] | None) -> tuple[str, ...]:
+    """Metric ids for `--metrics` patterns such as `semantic/miou`, `miou*`, `boundary_iou`; None: all that need nothing but the pixels.
+
+    Raises:
+        ConfigError: a pattern fits no metric.
+    """
+    usual = tuple(name for name in COMPUTE if not METRICS[name].asked)
+    if patterns is None:
+        return usual
+    chosen = []
+    for pattern in patterns:
+        found = [name for name in COMPUTE if fnmatchcase(name, pattern) or fnmatchcase(name.partition("/")[2], pattern)]
+        if not found:
+            raise ConfigError(f"no metric fits {pattern!r}", hint=f"there are: {', '.join(COMPUTE)}")
+        chosen += found
+    return tuple(name for name in COMPUTE if name in chosen)
+
+
+def tables_for(metrics: Iterable[str]) -> tuple[str, ...]:
+    """The evidence tables that these metrics need."""
+    needed = {METRICS[name].table for name in metrics} | {"pixels"}
+    return tuple(name for name in COLUMNS if name in needed)
+
+
+def scores(evidence: Evidence, dataset: Dataset, rules: RuleSet, metrics: Iterable[str] | None = None) -> Scores:
+    """Every score that the evidence allows, under a rule set.
+
+    Args:
+        metrics: Ids or patterns. Default: all whose tables are there; category IoU only where the data set has categories.
+
+    Raises:
+        ComparabilityError: the evidence has another number of classes than the data set.
+    """
+    _check(evidence, dataset)
+    if metrics is None:
+        chosen = [name for name in COMPUTE if METRICS[name].table in evidence.tables]
+        chosen = [name for name in chosen if name != "semantic/category_iou" or dataset.groups]
+    else:
+        chosen = list(choose(metrics))
+    counts = _Counts(evidence, dataset, rules.rules)
+    found: dict[str, float | None] = {}
+    undefined: dict[str, str] = {}
+    for name in chosen:
+        missing = METRICS[name].table not in evidence.tables
+        found[name] = None if missing else defined(COMPUTE[name](counts))
+        if found[name] is None:
+            undefined[name] = "not counted in this run: evaluate again with --metrics" if missing else _why(name, counts)
+    rows = _class_rows(counts, undefined)
+    values = counts.values
+    images = {
+        "id": list(evidence.images.ids),
+        "pixels": values.pixels.tolist(),
+        "pixel_accuracy": defined_list(values.pixel_accuracy),
+        "miou": defined_list(values.miou),
+        "miou_active": defined_list(values.miou_active),
+    }
+    return Scores(found, undefined, rows, images)
+
+
+def _class_rows(counts: _Counts, undefined: dict[str, str]) -> list[dict[str, Any]]:
+    totals = counts.totals
+    recall, precision, dice = (measure(totals) for measure in (confusion.recall, confusion.precision, confusion.dice))
+    columns: dict[str, list] = {
+        "iou": defined_list(counts.ious),
+        "recall": defined_list(recall),
+        "precision": defined_list(precision),
+        "dice": defined_list(confusion.absent_as(dice, totals, counts.rules)),
+        "support": np.bincount(counts.images.label, counts.images.gt, minlength=counts.dataset.num_classes).astype(np.int64).tolist(),
+    }
+    if "boundary" in counts.evidence.tables:
+        columns["boundary_iou"] = defined_list(confusion.iou(counts.boundary_totals))
+    if "instances" in counts.evidence.tables:
+        columns["iiou"] = defined_list(counts.instances[0])
+    reasons = {
+        "iou": "no ground truth" if counts.rules.mean_over == "gt" else "neither ground truth nor prediction",
+        "recall": "no ground truth",
+        "precision": "never predicted on a labelled pixel",
+        "dice": "neither ground truth nor prediction",
+        "boundary_iou": "neither ground truth nor prediction",
+        "iiou": "no instances and no false positives, or a class without instances",
+    }
+    rows = []
+    for index, label in enumerate(counts.dataset.evaluated):
+        rows.append({"id": label.id, "name": label.name} | {column: values[index] for column, values in columns.items()})
+        for column, reason in reasons.items():
+            if column in columns and columns[column][index] is None:
+                undefined[f"semantic/{column}/{label.name}"] = reason
+    return rows
+
+
+def _why(metric: str, counts: _Counts) -> str:
+    if not len(counts.evidence.images):
+        return "no images"
+    if metric in ("semantic/miou", "semantic/mdice", "semantic/fwiou", "semantic/boundary_iou") and counts.rules.mean_over == "all":
+        absent = np.flatnonzero(counts.totals.gt + counts.totals.pred == 0)
+        if len(absent) and counts.rules.absent == "undefined":
+            names = ", ".join(counts.dataset.names[index] for index in absent[:5]) + (", ..." if len(absent) > 5 else "")
+            return f"this protocol averages over all classes, and these have neither ground truth nor prediction: {names}"
+    return METRICS[metric].undefined
+
+
+def _check(evidence: Evidence, dataset: Dataset) -> None:
+    if evidence.task != "semantic" or evidence.num_classes != dataset.num_classes:
+        raise ComparabilityError(
+            f"the evidence is of task {evidence.task} with {evidence.num_classes} classes; {dataset.name} has {dataset.num_classes} "
+            f"semantic classes"
+        )
+
+
+@dataclass(frozen=True)
+class RuleStep:
+    """One rule changed, all rules before it in `SemanticRules` already changed.
+
+    Attributes:
+        rule: The rule's name.
+        old: Its value before.
+        new: Its value after.
+        before: Metric values before the change.
+        after: Metric values after it; the next step's `before`.
+        delta: after - before, None where either is undefined.
+    """
+
+    rule: str
+    old: str
+    new: str
+    before: dict[str, float | None]
+    after: dict[str, float | None]
+    delta: dict[str, float | None]
+
+
+def split(evidence: Evidence, dataset: Dataset, first: RuleSet, second: RuleSet, metrics: Iterable[str] | None = None) -> list[RuleStep]:
+    """Why two protocols differ: their differing rules are changed one by one, in the order of `SemanticRules`.
+
+    The steps telescope: each starts where the one before ended, the first at `first` and the last at `second`.
+    """
+    rules, steps = first.rules, []
+    before = scores(evidence, dataset, first, metrics).metrics
+    for rule in SemanticRules.__struct_fields__:
+        old, new = getattr(first.rules, rule), getattr(second.rules, rule)
+        if old == new:
+            continue
+        rules = msgspec.structs.replace(rules, **{rule: new})
+        after = scores(evidence, dataset, msgspec.structs.replace(first, rules=rules), metrics).metrics
+        delta = {name: None if value is None or after[name] is None else after[name] - value for name, value in before.items()}
+        steps.append(RuleStep(rule, old, new, before, after, delta))
+        before = after
+    return steps
