@@ -484,6 +484,8 @@ FIELDS = sorted({name for struct in (Dataset, LabelClass, ShiftedSpace, Matching
 def _explain(message: str, content: bytes) -> tuple[str, str]:
     """Says a decoding error as place, problem and remedy."""
     what, _, place = message.partition(" - at `$.")
+    if place.startswith("classes[...]"):
+        place = place.replace("...", str(_row_at_fault(content)), 1)
     where = f" at {place.rstrip('`')}" if place else ""
     unknown = re.search(r"unknown field `(.*)`", what)
     if unknown and b"segbench.dataset/" in content:
@@ -501,6 +503,17 @@ def _explain(message: str, content: bytes) -> tuple[str, str]:
     if place == "schema`":
         return "a schema that this segbench does not know", 'write "schema": "segbench.dataset/1", or upgrade segbench'
     return f"{what[0].lower()}{what[1:]}{where}".replace("`", "'"), "docs/datasets.md describes the fields"
+
+
+def _row_at_fault(content: bytes) -> int:
+    """Position of the first class that does not decode; the decoder itself does not tell."""
+    rows = msgspec.json.decode(content)["classes"]
+    for at, row in enumerate(rows):
+        try:
+            msgspec.convert(row, LabelClass)
+        except msgspec.ValidationError:
+            return at
+    return len(rows)
 
 
 def _problem(dataset: Dataset) -> tuple[str, str] | None:
