@@ -242,19 +242,19 @@ def degrade(scene: Scene, quality: Quality, seed: int) -> Prediction:
 
 def street_dataset() -> dict:
     """The description of the scenes as a data set: what `dataset.json` beside the ground truth holds."""
-    classes: list[dict] = [
-        {"id": item.id, "name": item.name, "isthing": item.isthing, "color": list(item.color), "supercategory": _supercategory(item)}
-        for item in CLASSES
-    ]
-    classes.append(
-        {"id": VOID, "name": "void", "isthing": False, "ignore": True, "color": list(VOID_COLOR), "supercategory": "void"},
-    )
     return {
         "schema": "segbench.dataset/1",
         "name": "street",
         "title": "Rendered street scenes",
         "tasks": ["semantic", "instance", "panoptic"],
-        "classes": classes,
+        "void_ids": [VOID],
+        "void_colors": [list(VOID_COLOR)],
+        "train_ignore_index": VOID,
+        "label_divisor": INSTANCE_DIVISOR,
+        "classes": [
+            {"id": item.id, "name": item.name, "isthing": item.isthing, "color": list(item.color), "supercategory": _supercategory(item)}
+            for item in CLASSES
+        ],
     }
 
 
@@ -294,7 +294,7 @@ def _supercategory(item: SceneClass) -> str:
     return next((name for name, members in groups.items() if item.id in members), "construction")
 
 
-def _ellipse(height: int, width: int) -> NDArray[np.bool_]:
+def ellipse(height: int, width: int) -> NDArray[np.bool_]:
     """The ellipse that fills a box; decided by integers alone."""
     y = 2 * np.arange(height, dtype=np.int64)[:, None] - (height - 1)
     x = 2 * np.arange(width, dtype=np.int64)[None, :] - (width - 1)
@@ -306,7 +306,7 @@ def _ellipse_somewhere(dice: Dice, height: int, width: int, low: int, high: int)
     tall = max(1, height * dice.between(2 * low, 2 * high) // 100)
     wide = max(1, width * dice.between(low, high) // 100)
     top, left = dice.between(0, height - tall), dice.between(0, width - wide)
-    return _ellipse(tall, wide), (slice(top, top + tall), slice(left, left + wide))
+    return ellipse(tall, wide), (slice(top, top + tall), slice(left, left + wide))
 
 
 def _backdrop(dice: Dice, height: int, width: int, horizon: int) -> NDArray[np.uint8]:
@@ -321,7 +321,7 @@ def _backdrop(dice: Dice, height: int, width: int, horizon: int) -> NDArray[np.u
     for _ in range(dice.between(3, 7)):  # trees: a few overlapping crowns each
         middle, foot = dice.between(0, width - 1), horizon + height * dice.between(-4, 6) // 100
         for _ in range(dice.between(2, 5)):
-            crown = _ellipse(height * dice.between(8, 22) // 100, width * dice.between(5, 12) // 100)
+            crown = ellipse(height * dice.between(8, 22) // 100, width * dice.between(5, 12) // 100)
             top = foot - crown.shape[0] - height * dice.between(0, 10) // 100
             at = middle + width * dice.between(-5, 5) // 100
             labels, _ = paint(labels, [Shape(VEGETATION, 0, top, at - crown.shape[1] // 2, crown)])
@@ -363,7 +363,7 @@ def _car(tall: int, wide: int) -> NDArray[np.bool_]:
     for row in range(belt):  # the cabin narrows towards the roof
         inset = wide * (12 + 18 * (belt - row) // max(1, belt)) // 100
         mask[row, inset : wide - inset] = True
-    wheel = _ellipse(max(2, tall * 2 // 5), max(2, tall * 2 // 5))
+    wheel = ellipse(max(2, tall * 2 // 5), max(2, tall * 2 // 5))
     for left in (wide // 8, wide - wide // 8 - wheel.shape[1]):
         mask[tall - wheel.shape[0] :, left : left + wheel.shape[1]] |= wheel
     return mask
@@ -380,7 +380,7 @@ def _street_furniture(dice: Dice, height: int, width: int, horizon: int) -> list
         shapes.append(Shape(POLE, 0, foot - tall, left, np.ones((tall, thick), bool)))
         if dice.chance(55):
             side = max(3, height * dice.between(4, 8) // 100)
-            sign = _ellipse(side, side) if dice.chance(50) else np.ones((side, side), bool)
+            sign = ellipse(side, side) if dice.chance(50) else np.ones((side, side), bool)
             shapes.append(Shape(SIGN, 0, foot - tall, left + thick // 2 - side // 2, sign))
     return shapes
 
@@ -394,8 +394,8 @@ def _persons(dice: Dice, height: int, width: int, horizon: int) -> list[Shape]:
         wide = max(3, tall * dice.between(30, 40) // 100)
         mask = np.zeros((tall, wide), bool)
         head = max(2, tall // 6)
-        mask[head:] = _ellipse(2 * (tall - head), wide)[: tall - head]
-        mask[:head, wide // 2 - head // 2 : wide // 2 - head // 2 + head] |= _ellipse(head, head)
+        mask[head:] = ellipse(2 * (tall - head), wide)[: tall - head]
+        mask[:head, wide // 2 - head // 2 : wide // 2 - head // 2 + head] |= ellipse(head, head)
         beside = bool(shapes) and dice.chance(40)
         left = shapes[-1].left + shapes[-1].mask.shape[1] * 2 // 3 if beside else dice.between(0, width - wide)
         shapes.append(Shape(PERSON, number, foot - tall, left, mask))
@@ -404,7 +404,7 @@ def _persons(dice: Dice, height: int, width: int, horizon: int) -> list[Shape]:
 
 def _void(dice: Dice, height: int, width: int) -> NDArray[np.bool_]:
     void = np.zeros((height, width), bool)
-    bonnet = _ellipse(2 * (height * dice.between(9, 13) // 100), width * 110 // 100)
+    bonnet = ellipse(2 * (height * dice.between(9, 13) // 100), width * 110 // 100)
     rows = bonnet.shape[0] // 2
     aside = (bonnet.shape[1] - width) // 2
     void[height - rows :] = bonnet[:rows, aside : aside + width]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segbench import scenes
+from segbench import datasets, scenes
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 MODELS = [("street", "model_a"), ("street", "model_b"), ("textbook", "all_background")]
@@ -111,6 +111,14 @@ def test_the_fixtures_hold_what_makes_evaluation_hard():
     assert len({labels.shape for labels in gt.values()}) == 3
     a, b = (expected("street")["models"][name]["metrics"]["semantic/miou"] for name in ("model_a", "model_b"))
     assert a > b + 0.1
+
+
+def test_the_descriptions_of_the_data_sets_load():
+    street, textbook = (datasets.load(FIXTURES / folder / "dataset.json") for folder in ("street", "textbook"))
+    assert street.names == tuple(item.name for item in scenes.CLASSES)
+    assert street.isthing == tuple(item.isthing for item in scenes.CLASSES)
+    assert street.value_map().classes(np.array([0, 10, 11, scenes.VOID])).tolist() == [0, 10, -1, 11]
+    assert textbook.value_map().classes(np.array([0, 1, 255])).tolist() == [0, 1, -1]
 
 
 def test_fixtures_stay_small():
