@@ -398,6 +398,7 @@ def test_simple_at_the_cap():
     dataset = simple(65535, 65535)
     assert dataset.num_classes == 65535
     assert dataset.value_map().classes([65534, 65535]).tolist() == [65534, 65535]
+    assert len(json.loads(dataset.payload())["classes"]) == 65535
 
 
 @pytest.mark.parametrize(
