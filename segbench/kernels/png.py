@@ -1,7 +1,7 @@
 """Undoing PNG's row filters, in place.
 
-The residuals of a label map are nearly all zero, and a zero residual means "as the neighbour": 32 of them are undone at once. Which neighbour
-that is follows exactly from the filter (a = left, b = above, c = above left, all zero residuals):
+The residuals of a label map are nearly all zero, and a zero residual means "as the neighbour": 32 of them are undone at once. Which
+neighbour that is follows exactly from the filter (a = left, b = above, c = above left, all residuals zero):
 
 * Sub repeats the left pixel; Up copies the row above.
 * Paeth, where a = c, predicts b; then the next pixel has a = c again, so the row above is copied as long as the residuals are zero.
@@ -32,15 +32,14 @@ NONE, SUB, UP, AVERAGE, PAETH = range(5)
 
 def _vector_operations():
     """Loads and stores of `BLOCK` bytes, which Numba has no spelling for."""
-    byte, word = ir.IntType(8), ir.IntType(64)
-    vector = ir.VectorType(byte, BLOCK)
+    vector = ir.VectorType(ir.IntType(8), BLOCK)
 
-    def pointer(context, builder, signature, args, at):
+    def pointer(context, builder, signature, args, which):
         array = context.make_array(signature.args[0])(context, builder, args[0])
-        return builder.bitcast(builder.gep(array.data, [args[at]]), vector.as_pointer())
+        return builder.bitcast(builder.gep(array.data, [args[which]]), vector.as_pointer())
 
-    def load(context, builder, signature, args, at):
-        value = builder.load(pointer(context, builder, signature, args, at))
+    def load(context, builder, signature, args, which):
+        value = builder.load(pointer(context, builder, signature, args, which))
         value.align = 1
         return value
 
@@ -48,23 +47,22 @@ def _vector_operations():
         builder.store(value, pointer(context, builder, signature, args, 1)).align = 1
         return context.get_dummy_value()
 
-    def nonzero(builder, value):
+    def nonzero_bits(builder, value):
         bits = builder.bitcast(builder.icmp_unsigned("!=", value, ir.Constant(vector, None)), ir.IntType(BLOCK))
-        return builder.zext(bits, word)
+        return builder.zext(bits, ir.IntType(64))
 
     @intrinsic
     def nonzeros(typing, buffer, at):
-        def generate(*args):
-            return nonzero(args[1], load(*args, 1))
+        def generate(context, builder, signature, args):
+            return nonzero_bits(builder, load(context, builder, signature, args, 1))
 
         return types.int64(buffer, types.int64), generate
 
     @intrinsic
     def changes(typing, buffer, at, above, corner):
-        def generate(*args):
-            builder = args[1]
-            differing = builder.xor(load(*args, 2), load(*args, 3))
-            return nonzero(builder, builder.or_(load(*args, 1), differing))
+        def generate(context, builder, signature, args):
+            residuals, up, before = (load(context, builder, signature, args, which) for which in (1, 2, 3))
+            return nonzero_bits(builder, builder.or_(residuals, builder.xor(up, before)))
 
         return types.int64(buffer, types.int64, types.int64, types.int64), generate
 
@@ -77,26 +75,26 @@ def _vector_operations():
 
     @intrinsic
     def copy(typing, buffer, to, source):
-        def generate(*args):
-            return store(*args, load(*args, 2))
+        def generate(context, builder, signature, args):
+            return store(context, builder, signature, args, load(context, builder, signature, args, 2))
 
         return types.none(buffer, types.int64, types.int64), generate
 
     @intrinsic
     def add(typing, buffer, to, first, second):
-        def generate(*args):
-            return store(*args, args[1].add(load(*args, 2), load(*args, 3)))
+        def generate(context, builder, signature, args):
+            terms = (load(context, builder, signature, args, which) for which in (2, 3))
+            return store(context, builder, signature, args, builder.add(*terms))
 
         return types.none(buffer, types.int64, types.int64, types.int64), generate
 
     @intrinsic
     def fill(typing, buffer, to, value):
-        def generate(*args):
-            builder = args[1]
+        def generate(context, builder, signature, args):
             nothing = ir.Constant(vector, ir.Undefined)
-            lane = builder.insert_element(nothing, args[3][2], ir.Constant(ir.IntType(32), 0))
+            first = builder.insert_element(nothing, args[2], ir.Constant(ir.IntType(32), 0))
             lanes = ir.Constant(ir.VectorType(ir.IntType(32), BLOCK), [0] * BLOCK)
-            return store(*args, builder.shuffle_vector(lane, nothing, lanes))
+            return store(context, builder, signature, args, builder.shuffle_vector(first, nothing, lanes))
 
         return types.none(buffer, types.int64, types.uint8), generate
 
@@ -130,7 +128,9 @@ def _plain_operations():
     return nonzeros, changes, first_bit, copy, add, fill
 
 
-_nonzeros, _changes, _first_bit, _copy, _add, _fill = _plain_operations() if config.DISABLE_JIT else _vector_operations()
+_nonzeros, _changes, _first_bit, _copy, _add, _fill = (
+    _plain_operations() if config.DISABLE_JIT else _vector_operations()  # type: ignore[attr-defined]
+)
 
 
 @register_jitable
@@ -172,7 +172,7 @@ def unfilter_rows(buffer, height, row_bytes, step):
         if y == 0:  # the row above is all zero
             kind = NONE if kind == UP else SUB if kind == PAETH else kind
         at = 0
-        if kind == NONE or kind == UP:
+        if kind in (NONE, UP):
             while at + BLOCK <= row_bytes:
                 if kind == NONE:
                     _copy(buffer, to + at, source + at)

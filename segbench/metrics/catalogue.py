@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Literal
+
+from segbench.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -182,3 +185,16 @@ _SEMANTIC = (
 
 METRICS: dict[str, MetricInfo] = {info.id: info for info in _SEMANTIC}
 """Every metric by id."""
+
+
+def find(name: str) -> MetricInfo:
+    """A metric by id, or by the name after the slash.
+
+    Raises:
+        ConfigError: no such metric; the hint names close ones.
+    """
+    full = next((known for known in METRICS if known == name or known.partition("/")[2] == name), None)
+    if full is None:
+        close = difflib.get_close_matches(name, [*METRICS, *(known.partition("/")[2] for known in METRICS)], 3, 0.5)
+        raise ConfigError(f"no metric is called {name!r}", hint=f"did you mean {' or '.join(close)}?" if close else "segbench explain lists all")
+    return METRICS[full]

@@ -1,0 +1,171 @@
+"""The training loop's door: feed batches as they come, merge workers, compute once.
+
+acc = segbench.accumulator("semantic", "cityscapes")
+for images, labels in loader:
+    acc.update(model(images), labels)
+scores = acc.compute().flat(prefix="val/")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench import datasets, protocols
+from segbench.adapters.arrays import array_meaning, as_numpy
+from segbench.adapters.images import labels_from_array
+from segbench.datasets import Dataset
+from segbench.errors import ConfigError, PairingError
+from segbench.evaluation import dataset_digest, environment
+from segbench.evidence import Evidence
+from segbench.metrics import tasks
+from segbench.results import Result, score
+from segbench.samples import ImageId, LabelMap, ValueMap
+
+
+def accumulator(
+    task: str,
+    dataset: str | PathLike | Dataset,
+    *,
+    protocol: str | None = None,
+    metrics: Sequence[str] = (),
+    id_space: str | None = None,
+    gt_id_space: str | None = None,
+    layout: str = "CHW",
+    threshold: float | None = None,
+    name: str = "model",
+) -> Accumulation:
+    """An empty accumulation.
+
+    Args:
+        task: `semantic`.
+        dataset: A preset's name, a data set file, or a `Dataset`; `segbench.datasets.simple(19)` makes one from a number of classes.
+        protocol: Named rules; the data set's own where None.
+        metrics: Patterns of metrics that cost extra, such as `boundary_iou`.
+        id_space, gt_id_space: Which ids the arrays hold; class indices, as models write them, where None.
+        layout: Axes of score arrays, batch axis left out.
+        threshold: For one-channel scores: foreground is `score >= threshold`.
+        name: The model's name in results.
+    """
+    labels = dataset if isinstance(dataset, Dataset) else datasets.load(dataset)
+    rules = protocols.load(protocol or labels.protocol(task), task)
+    meanings = array_meaning(labels, id_space), array_meaning(labels, gt_id_space)
+    inner = tasks.accumulator(task, labels, tasks.tables_for(task, metrics))
+    return Accumulation(task, labels, rules.name, inner, *meanings, layout, threshold, name)
+
+
+class Accumulation:
+    """Exact evidence of a task, one image or batch at a time; see `accumulator`.
+
+    Merging is exact and order does not matter: a distributed run gives the bits of a single one. An image that arrives twice with equal
+    counts (samplers pad by repeating) counts once, if its id is given.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        dataset: Dataset,
+        protocol: str,
+        inner: Any,
+        pred_meaning: ValueMap,
+        gt_meaning: ValueMap,
+        layout: str,
+        threshold: float | None,
+        name: str,
+    ) -> None:
+        self.task, self.dataset, self.protocol, self.name = task, dataset, protocol, name
+        self._inner, self._pred_meaning, self._gt_meaning = inner, pred_meaning, gt_meaning
+        self._layout, self._threshold = layout, threshold
+        self._count = 0
+
+    def add(self, pred: Any, gt: Any, *, image_id: ImageId | None = None) -> None:
+        """Counts one image.
+
+        Args:
+            pred: Labels (H, W), or scores in the layout given; NumPy, torch, anything with `__dlpack__`.
+            gt: Labels (H, W).
+            image_id: Its id; a running number where None, which cannot tell repeated images apart.
+        """
+        key: ImageId = self._count if image_id is None else _plain_id(image_id)
+        values = labels_from_array(as_numpy(pred, "pred"), layout=self._layout, threshold=self._threshold, file=f"pred {key!r}")
+        truth = labels_from_array(as_numpy(gt, "gt"), file=f"gt {key!r}")
+        self._inner.update(
+            (LabelMap(key, values, self._pred_meaning, f"pred {key!r}"),), (LabelMap(key, truth, self._gt_meaning, f"gt {key!r}"),)
+        )
+        self._count += 1
+
+    def update(self, preds: Any, gts: Any, image_ids: Sequence[ImageId] | None = None) -> None:
+        """Counts a batch: arrays with a leading batch axis, or sequences of images.
+
+        Raises:
+            PairingError: the two sides, or the ids, differ in number.
+        """
+        images = [list(side) if isinstance(side, list | tuple) else list(as_numpy(side)) for side in (preds, gts)]
+        ids = list(image_ids) if image_ids is not None else [None] * len(images[1])
+        if not len(images[0]) == len(images[1]) == len(ids):
+            raise PairingError(f"a batch of {len(images[0])} predictions, {len(images[1])} ground truths and {len(ids)} ids")
+        for pred, gt, image_id in zip(*images, ids, strict=True):
+            self.add(pred, gt, image_id=image_id)
+
+    def merge(self, *others: Accumulation) -> Accumulation:
+        """A new accumulation of all their images. With more than one worker give image ids: running numbers repeat."""
+        merged = Accumulation(
+            self.task,
+            self.dataset,
+            self.protocol,
+            self._inner.merge(*(other._inner for other in others)),
+            self._pred_meaning,
+            self._gt_meaning,
+            self._layout,
+            self._threshold,
+            self.name,
+        )
+        merged._count = sum(part._count for part in (self, *others))
+        return merged
+
+    def evidence(self) -> Evidence:
+        """What was counted so far."""
+        return self._inner.evidence()
+
+    def arrays(self) -> dict[str, NDArray]:
+        """The evidence as named arrays, to be sent to another process; `load_arrays` takes them there."""
+        return self._inner.arrays()
+
+    def load_arrays(self, *parts: Mapping[str, NDArray]) -> Accumulation:
+        """A new accumulation of this one's images and those of other processes' `arrays()`."""
+        inner = [type(self._inner).from_arrays({key: np.asarray(value) for key, value in part.items()}, self.dataset) for part in parts]
+        others = [
+            Accumulation(self.task, self.dataset, self.protocol, part, self._pred_meaning, self._gt_meaning, "CHW", None, self.name)
+            for part in inner
+        ]
+        return self.merge(*others)
+
+    def compute(self, protocol: str | None = None) -> Result:
+        """The scores of everything counted so far."""
+        evidence = self.evidence()
+        if not len(evidence.images):
+            raise ConfigError("nothing was counted yet", hint="call update or add first")
+        rules = protocols.load(protocol or self.protocol, self.task)
+        digest = dataset_digest(self.dataset, evidence)
+        count = len(evidence.images)
+        return Result(
+            tasks={self.task: score(self.task, evidence, self.dataset, rules)},
+            dataset={"name": self.dataset.name, "digest": digest, "num_images": count, "classes": list(self.dataset.names)},
+            predictions={"format": "array", "count": count, "digest": None, "said": "arrays of a training loop"},
+            images={"count": count, "missing": [], "extra": []},
+            model={"name": self.name},
+            warnings=tasks.suspicions(self.task, evidence, self.dataset),
+            command="segbench.accumulator",
+            environment=environment(),
+            timing={},
+            dataset_spec=self.dataset,
+            evidences={self.task: evidence},
+        )
+
+
+def _plain_id(image_id: Any) -> ImageId:
+    return image_id if isinstance(image_id, str) else int(image_id)

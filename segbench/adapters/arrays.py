@@ -1,0 +1,131 @@
+"""In-memory samples: NumPy arrays, and tensors of any framework without importing it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.adapters.base import Format, Request
+from segbench.adapters.images import labels_from_array
+from segbench.datasets import Dataset
+from segbench.errors import FormatError
+from segbench.samples import LabelMap, ValueMap
+
+NAME = "array"
+
+
+def as_numpy(value: Any, what: str = "an array") -> NDArray:
+    """A NumPy view or copy of an array-like: NumPy, anything with `detach`/`cpu` (torch), `__dlpack__` (JAX, CuPy on CPU) or `__array__`.
+
+    Raises:
+        FormatError: not an array.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    for method in ("detach", "cpu"):
+        if hasattr(value, method):
+            value = getattr(value, method)()
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError, ValueError, AttributeError):
+            pass  # a dtype or a device that DLPack does not carry: `__array__` says it better
+    if hasattr(value, "__array__") or isinstance(value, list | tuple):
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise FormatError(f"{what} cannot be read as an array: {error}", hint="pass a NumPy array or a CPU tensor") from error
+        if array.dtype != object:
+            return array
+    raise FormatError(f"{what} is a {type(value).__name__}, not an array", hint="pass a NumPy array or a CPU tensor")
+
+
+def is_memory(value: Any) -> bool:
+    """Whether a value is samples in memory, not a path."""
+    return isinstance(value, Mapping | list | tuple) or hasattr(value, "__array__") or hasattr(value, "__dlpack__")
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayLabels:
+    """Label maps or scores held in memory."""
+
+    items: Mapping[int | str, Any]
+    meaning: ValueMap
+    layout: str | None = None
+    threshold: float | None = None
+    role: str = "pred"
+    format: str = NAME
+
+    @property
+    def keys(self) -> Sequence[int | str]:
+        return tuple(self.items)
+
+    @property
+    def said(self) -> str:
+        return f"{len(self.items)} arrays in memory, {self.meaning.space} ids"
+
+    def array(self, key: int | str) -> NDArray:
+        return labels_from_array(
+            as_numpy(self.items[key], self.file(key)), layout=self.layout, threshold=self.threshold, file=self.file(key)
+        )
+
+    def read(self, keys: Sequence[int | str]) -> Iterator[LabelMap]:
+        for key in keys:
+            yield LabelMap(key, self.array(key), self.meaning, self.file(key))
+
+    def part(self, keys: Sequence[int | str]) -> ArrayLabels:
+        # mappings are read lazily here, arrays and tensors become NumPy: both can travel
+        items = {key: as_numpy(self.items[key], self.file(key)) for key in keys}
+        return ArrayLabels(items, self.meaning, self.layout, self.threshold, self.role)
+
+    def file(self, key: int | str) -> str:
+        return f"{self.role} array {key!r}"
+
+    def sizes(self) -> list[tuple[int, int] | None]:
+        return [None] * len(self.items)
+
+    def fingerprint(self, key: int | str) -> bytes:
+        array = np.ascontiguousarray(as_numpy(self.items[key], self.file(key)))
+        return hashlib.sha256(f"{array.dtype.str} {array.shape}\n".encode() + array.tobytes()).digest()
+
+
+def open_arrays(value: Any, request: Request) -> ArrayLabels:
+    """Samples in memory as a source.
+
+    Args:
+        value: `{id: array}`, a sequence of arrays (ids 0, 1, ...), or one array: (H, W) is one image, an integer (N, H, W) is N.
+    """
+    if isinstance(value, Mapping):
+        items: Mapping = value
+    elif isinstance(value, list | tuple) and not np.isscalar(value[0] if value else 0):
+        items = dict(enumerate(value))
+    else:
+        array = as_numpy(value, f"the {request.role} value")
+        whole = array.ndim == 2 or (array.ndim == 3 and array.dtype.kind == "f")
+        items = {0: array} if whole else dict(enumerate(array))
+    meaning = array_meaning(request.dataset, request.id_space)
+    return ArrayLabels(items, meaning, request.layout, request.threshold, request.role)
+
+
+def array_meaning(dataset: Dataset, id_space: str | None) -> ValueMap:
+    """Arrays hold model outputs: class indices, unless another id space is asked for."""
+    if id_space:
+        return dataset.value_map(id_space)
+    spaces = dataset.spaces
+    return dataset.value_map(next((name for name in ("contiguous", "train") if name in spaces), spaces[0]))
+
+
+ARRAYS = Format(
+    NAME,
+    "arrays and tensors in memory",
+    "{id: array}, a sequence of arrays, or one array; NumPy, torch, JAX, anything with __dlpack__",
+    ("semantic",),
+    (),
+    lambda path: (0.0, ""),
+    open_arrays,
+)

@@ -1,0 +1,372 @@
+"""One label file of any supported kind to an array, recognised by its first bytes and never by its name.
+
+`read_labels` gives what the file holds; `labels_from_array` turns arrays of any origin, logits among them, into canonical label maps.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import operator
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.adapters import png
+from segbench.errors import FormatError, LabelError, MissingDependencyError, ShapeError
+
+MAX_BYTES = png.MAX_BYTES
+"""The largest file read and the largest array made, unless the caller says otherwise."""
+
+NPZ_KEYS = ("labels", "pred", "logits", "probabilities", "softmax", "masks")
+"""Names under which an .npz is expected to hold the labels or scores, where it holds more than one array."""
+
+OPERATORS = {">=": operator.ge, ">": operator.gt}
+
+Layout = Literal["CHW", "HWC"]
+
+_NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+_TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_LOSSLESS = {b"BM": "BMP", b"GIF8": "GIF"}
+_LOSSY = {b"\xff\xd8\xff": "JPEG", b"\x00\x00\x00\x0cjP  ": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000"}
+_JPEG_IN_TIFF = (6, 7, 34712, 34892, 50001, 50002)
+
+
+def read_labels(path: str | os.PathLike[str], *, key: str | None = None, max_bytes: int = MAX_BYTES) -> NDArray:
+    """The raw values of a label file: labels, palette indices, colours (H, W, 3), or float scores.
+
+    Args:
+        path: A PNG, TIFF, BMP, GIF, .npy or .npz file.
+        key: Which array of an .npz; else the only one, or the only one with a name of `NPZ_KEYS`.
+        max_bytes: Refuse files and arrays beyond this.
+
+    Returns:
+        A C-contiguous array; of an image uint8, uint16, int32 or float32, of .npy and .npz what they hold.
+
+    Raises:
+        FormatError: SB160, truncated, damaged or unknown; SB161, JPEG and its kin; SB191, pickled objects; SB192, beyond the limit.
+        MissingDependencyError: a TIFF that Pillow cannot read, without tifffile.
+    """
+    file = os.fspath(path)
+    data = _read_bytes(file, max_bytes)
+    if data[:8] == png.SIGNATURE:
+        return png.decode(data, file, max_bytes=max_bytes)
+    if data[:6] == _NPY:
+        return _npy(data, file, max_bytes)
+    if data[:4] == _ZIP:
+        return _npz(data, file, key, max_bytes)
+    if data[:4] in _TIFF:
+        return _tiff(data, file, max_bytes)
+    for magic, name in _LOSSLESS.items():
+        if data.startswith(magic):
+            return _pillow(data, file, name, max_bytes)
+    for magic, name in _LOSSY.items():
+        if data.startswith(magic):
+            raise _lossy(name, file)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        raise _lossy("WebP", file)
+    if data[4:12] in (b"ftypavif", b"ftypheic", b"ftypmif1"):
+        raise _lossy("AVIF or HEIC", file)
+    if data[:1] == b"\x80":
+        raise _pickled(file)
+    raise _damaged("the file is empty" if not data else "unknown kind of file", file, "labels are read from PNG, TIFF, .npy and .npz")
+
+
+def labels_from_array(
+    array: Any,
+    *,
+    layout: Layout | None = None,
+    num_classes: int | None = None,
+    threshold: float | None = None,
+    op: str = ">=",
+    file: str = "",
+) -> NDArray:
+    """A canonical label map from labels, class scores or one map of probabilities.
+
+    Integer and bool (H, W), or (N,) for points, are labels. Float scores with a class axis become the class of the highest score, the
+    lowest class where several are highest. Float (H, W), or with a class axis of length 1, becomes 0 and 1 by `threshold`. A leading axis
+    of length 1 (a batch of one) is dropped.
+
+    Args:
+        array: Anything NumPy takes.
+        layout: Where the class axis of scores is. Without it, it is told by `num_classes`, or by being shorter than both other axes.
+        num_classes: How many classes the scores should have.
+        threshold: Scores that compare `op` to it become 1.
+        op: `>=` or `>`.
+        file: Where the array comes from, for messages.
+
+    Returns:
+        uint8, uint16 or int32, C-contiguous.
+
+    Raises:
+        FormatError: SB180, float values without a threshold, or NaN; SB181, axes that could mean either layout; no numbers at all.
+        LabelError: SB110, labels that do not fit 32 bits.
+        ShapeError: an empty array, or axes that are no label map.
+    """
+    files = [file] if file else []
+    values = np.asarray(array)
+    if not values.size:
+        raise ShapeError(f"an empty array, of shape {values.shape}, holds no labels", files=files)
+    kind = values.dtype.kind
+    if kind not in "biuf":
+        raise FormatError(f"an array of type {values.dtype} holds no labels", files=files, hint="give integers, or float scores")
+    if kind == "f":
+        return _labels_from_scores(_native(values), layout, num_classes, threshold, op, files)
+    if values.ndim == 4 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
+        values = values[0] if values.shape[0] == 1 else values[..., 0]
+    if values.ndim not in (1, 2):
+        what = "a stack of masks" if kind == "b" else "colours or one-hot labels"
+        raise ShapeError(
+            f"an array of shape {values.shape} and type {values.dtype} is no label map; it looks like {what}",
+            files=files,
+            hint="give one (height, width) array of class ids per image",
+        )
+    return _canonical_labels(values, files)
+
+
+def _canonical_labels(values: NDArray, files: Sequence[str]) -> NDArray:
+    if values.dtype.kind == "b":
+        return np.ascontiguousarray(values).view(np.uint8)
+    values = _native(values)
+    if values.dtype in (np.uint8, np.uint16, np.int32):
+        return np.ascontiguousarray(values)
+    limits = np.iinfo(np.int32)
+    if values.dtype.itemsize >= 4:
+        low, high = int(values.min()), int(values.max())
+        if low < limits.min or high > limits.max:
+            raise LabelError(f"label {low if low < limits.min else high} does not fit 32 bits", files=files, code="SB110")
+    return np.ascontiguousarray(values, dtype=np.int32)
+
+
+def _labels_from_scores(
+    scores: NDArray, layout: Layout | None, num_classes: int | None, threshold: float | None, op: str, files: Sequence[str]
+) -> NDArray:
+    if scores.ndim == 4 and scores.shape[0] == 1:
+        scores = scores[0]
+    if scores.ndim not in (2, 3):
+        raise ShapeError(f"a float array of shape {scores.shape} is no map of scores", files=files, hint="give one image at a time")
+    if np.isnan(scores).any():
+        raise FormatError("the scores hold NaN", files=files, code="SB180")
+    if scores.ndim == 3:
+        axis = _class_axis(scores.shape, layout, num_classes, files)
+        if scores.shape[axis] > 1:
+            classes = scores.argmax(axis=axis)
+            return classes.astype(np.uint8 if scores.shape[axis] <= 256 else np.uint16 if scores.shape[axis] <= 65536 else np.int32)
+        scores = scores.take(0, axis=axis)
+    if threshold is None:
+        integral = bool(np.isfinite(scores).all()) and bool((scores == np.rint(scores)).all())
+        raise FormatError(
+            "float values that are whole numbers: labels, or scores?" if integral else "one map of float scores, and no threshold",
+            files=files,
+            hint="save labels as integers; for the scores of one class give a threshold, such as --threshold 0.5",
+            code="SB180",
+        )
+    if op not in OPERATORS:
+        raise FormatError(f"unknown comparison {op!r}", hint="use >= or >", code="SB180")
+    return np.ascontiguousarray(OPERATORS[op](scores, threshold)).view(np.uint8)
+
+
+def _class_axis(shape: tuple[int, ...], layout: Layout | None, num_classes: int | None, files: Sequence[str]) -> int:
+    if layout is not None:
+        if layout not in ("CHW", "HWC"):
+            raise FormatError(f"unknown layout {layout!r}", files=files, hint="use CHW or HWC", code="SB181")
+        return 0 if layout == "CHW" else 2
+    first, middle, last = shape
+    if num_classes is not None and (first == num_classes) != (last == num_classes):
+        return 0 if first == num_classes else 2
+    if first != last and min(first, last) < middle:
+        return 0 if first < last else 2
+    raise FormatError(
+        f"scores of shape {shape} may be (classes, height, width) or (height, width, classes)",
+        files=files,
+        hint="say which with --layout CHW or --layout HWC",
+        code="SB181",
+    )
+
+
+def _native(values: NDArray) -> NDArray:
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
+
+
+def _read_bytes(file: str, max_bytes: int) -> bytes:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            size = os.fstat(descriptor).st_size
+            if size > max_bytes:
+                raise FormatError(f"a file of {size} bytes is beyond the limit of {max_bytes}", files=[file], code="SB192")
+            data = os.read(descriptor, size)
+            while len(data) < size and (more := os.read(descriptor, size - len(data))):
+                data += more
+            return data
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _damaged(f"cannot read the file: {error.strerror}", file) from error
+
+
+def _damaged(why: str, file: str, hint: str | None = None) -> FormatError:
+    return FormatError(why, files=[file], hint=hint, code="SB160")
+
+
+def _lossy(name: str, file: str) -> FormatError:
+    return FormatError(
+        f"{name} changes values when it compresses, so class ids do not survive in it",
+        files=[file],
+        hint="write the labels again as PNG",
+        code="SB161",
+    )
+
+
+def _pickled(file: str) -> FormatError:
+    return FormatError(
+        "the file holds pickled objects, which can run code when they are read",
+        files=[file],
+        hint="save the labels as a plain array of numbers, or as PNG",
+        code="SB191",
+    )
+
+
+def _too_big(size: int, max_bytes: int, file: str) -> FormatError:
+    return FormatError(f"an array of {size} bytes is beyond the limit of {max_bytes}", files=[file], code="SB192")
+
+
+def _npy(data: bytes, file: str, max_bytes: int) -> NDArray:
+    """An array without pickled objects; its header is checked against the bytes that are there before anything is made of it."""
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran_order, dtype = read_header(stream)
+    except (ValueError, TypeError, KeyError, SyntaxError, OverflowError, RecursionError, MemoryError) as error:
+        raise _damaged("the header of the .npy array is damaged or of an unknown version", file) from error
+    if dtype.hasobject:
+        raise _pickled(file)
+    if any(not isinstance(length, int) or length < 0 for length in shape) or dtype.kind not in "biuf":
+        raise _damaged(f"an array of type {dtype} and shape {shape} holds no labels", file)
+    count = math.prod(shape)
+    if count * dtype.itemsize > max_bytes:
+        raise _too_big(count * dtype.itemsize, max_bytes, file)
+    if count * dtype.itemsize > len(data) - stream.tell():
+        raise _damaged("the .npy array is truncated", file)
+    try:
+        flat = np.frombuffer(data, dtype, count, stream.tell()) if count else np.empty(0, dtype)
+        return np.ascontiguousarray(_native(flat.reshape(shape, order="F" if fortran_order else "C")))
+    except (ValueError, MemoryError) as error:  # more axes than NumPy has, lengths beyond its index type
+        raise _damaged(f"an array of shape {shape} is not possible", file) from error
+
+
+def _npz(data: bytes, file: str, key: str | None, max_bytes: int) -> NDArray:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename.endswith(".npy")}
+            info = members[_npz_key(list(members), key, file)]
+            if info.file_size > max_bytes or info.file_size > png.DEFLATE_RATIO * max(1, info.compress_size):
+                raise _too_big(info.file_size, max_bytes, file)
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
+                raise _damaged("the archive is encrypted, or compressed in a way that NumPy does not use", file)
+            content = archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, OSError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise _damaged("the .npz archive is truncated or damaged", file) from error
+    if content[:6] != _NPY:
+        raise _damaged("the member of the .npz archive is no array", file)
+    return _npy(content, file, max_bytes)
+
+
+def _npz_key(names: list[str], key: str | None, file: str) -> str:
+    if not names:
+        raise _damaged("the archive holds no arrays", file)
+    known = [key] if key is not None else names if len(names) == 1 else [name for name in NPZ_KEYS if name in names]
+    if len(known) == 1 and known[0] in names:
+        return known[0]
+    shown = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
+    raise FormatError(
+        f"the archive has no array {key!r}; it holds {shown}" if key is not None else f"which array of the archive? It holds {shown}",
+        files=[file],
+        hint=f"save the labels or scores alone, or under one of these names: {', '.join(NPZ_KEYS)}",
+        code="SB181",
+    )
+
+
+def _tiff(data: bytes, file: str, max_bytes: int) -> NDArray:
+    """By Pillow where it gives the file's own values, else by tifffile."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
+            tags: Any = image.tag_v2  # type: ignore[attr-defined]
+            compression, photometric, bits = tags.get(259, 1), tags.get(262), tags.get(258, (1,))
+            pages = getattr(image, "n_frames", 1)
+            faithful = image.mode in ("L", "P", "I;16", "I;16B", "I", "F", "RGB", "RGBA") and photometric in (1, 2, 3)
+            faithful = faithful and set(bits) <= {8, 16, 32} and not (image.mode in ("RGB", "RGBA") and set(bits) != {8})
+            # Pillow reads 32-bit unsigned values as signed, and signed 8-bit values as unsigned.
+            faithful = faithful and set(tags.get(339, (1,))) <= ({1, 2} if image.mode == "I" else {3} if image.mode == "F" else {1})
+            faithful = faithful and not (image.mode == "I" and set(bits) == {32} and 2 not in tags.get(339, (1,)))
+    except Exception as error:
+        if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+            raise _too_big(len(data), max_bytes, file) from error
+        faithful, compression, pages = False, 1, 1
+    if compression in _JPEG_IN_TIFF:
+        raise _lossy("JPEG inside TIFF", file)
+    if pages != 1:
+        raise _damaged(f"the TIFF has {pages} pages; a label map has one", file)
+    return _pillow(data, file, "TIFF", max_bytes) if faithful else _tifffile(data, file, max_bytes)
+
+
+def _pillow(data: bytes, file: str, kind: str, max_bytes: int) -> NDArray:
+    """Palette indices or grey values of an image whose values Pillow does not change."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+            if image.width * image.height * 4 > max_bytes:
+                raise _too_big(image.width * image.height * 4, max_bytes, file)
+            if getattr(image, "n_frames", 1) != 1:
+                raise _damaged(f"the {kind} has several images; a label map has one", file)
+            values = np.asarray(image)
+    except FormatError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_big(len(data), max_bytes, file) from error
+    except Exception as error:  # decoders of damaged files raise anything
+        raise _damaged(f"the {kind} is truncated or damaged: {error}", file) from error
+    if not values.size or values.ndim not in (2, 3):
+        raise _damaged(f"the {kind} holds no image", file)
+    return np.ascontiguousarray(_native(values.view(np.uint8) if values.dtype.kind == "b" else values))
+
+
+def _tifffile(data: bytes, file: str, max_bytes: int) -> NDArray:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise MissingDependencyError(
+            "this kind of TIFF, or a damaged one, is read by tifffile, which is not installed",
+            files=[file],
+            hint="pip install segbench[geo]",
+        ) from error
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            if len(tiff.pages) != 1:
+                raise _damaged(f"the TIFF has {len(tiff.pages)} pages; a label map has one", file)
+            page: Any = tiff.pages[0]
+            if int(page.compression) in _JPEG_IN_TIFF:
+                raise _lossy("JPEG inside TIFF", file)
+            if page.nbytes > max_bytes:
+                raise _too_big(page.nbytes, max_bytes, file)
+            values = page.asarray()
+    except FormatError:
+        raise
+    except Exception as error:  # decoders of damaged files raise anything
+        raise _damaged(f"the TIFF is truncated or damaged: {error}", file) from error
+    if not values.size or values.dtype.kind not in "biuf":
+        raise _damaged("the TIFF holds no labels", file)
+    return np.ascontiguousarray(_native(values))

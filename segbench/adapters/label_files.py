@@ -1,0 +1,297 @@
+"""Folders of label maps, one file per image: indexed, grey and palette PNG, RGB by palette, TIFF, NumPy arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.adapters.base import Format, Request
+from segbench.adapters.images import labels_from_array, read_labels
+from segbench.adapters.pairing import key_of, unique_keys
+from segbench.adapters.png import header
+from segbench.datasets import Dataset, Matching, spaces_holding
+from segbench.errors import FormatError, InputError, LabelError
+from segbench.samples import LabelMap, ValueMap
+
+PNG, TIFF, ARRAY = (".png",), (".tif", ".tiff"), (".npy", ".npz")
+IMAGE = (*PNG, *TIFF, ".bmp", ".gif")
+LOSSY = (".jpg", ".jpeg", ".webp")
+JUNK = ("._", ".", "Thumbs.db", "desktop.ini")
+RGB_TYPES = (2, 6)
+SAMPLED = 4
+"""Files whose values are looked at to tell id spaces apart: the first three and the last."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelFiles:
+    """Label maps in files.
+
+    Attributes:
+        root: The folder; `files` are relative to it, by key.
+        meaning: What the values of index files mean; `colours` what packed RGB values mean.
+        instance_files: Instance maps beside the labels, by key, where a metric needs them.
+    """
+
+    format: str
+    root: str
+    files: Mapping[str, str]
+    meaning: ValueMap
+    colours: ValueMap | None = None
+    layout: str | None = None
+    threshold: float | None = None
+    instance_files: Mapping[str, str] = field(default_factory=dict)
+    what: str = ""
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return tuple(self.files)
+
+    @property
+    def said(self) -> str:
+        return self.what
+
+    def read(self, keys: Sequence[int | str]) -> Iterator[LabelMap]:
+        for key in keys:
+            path = self.file(key)
+            values, meaning = self._decoded(path)
+            instances = None
+            if self.instance_files:
+                instances = np.ascontiguousarray(read_labels(os.path.join(self.root, self.instance_files[key])), np.int32)
+            yield LabelMap(key, values, meaning, path, instances)
+
+    def _decoded(self, path: str) -> tuple[NDArray, ValueMap]:
+        array = read_labels(path)
+        if array.ndim == 3 and array.dtype == np.uint8 and array.shape[-1] in (3, 4) and not path.endswith(ARRAY):
+            if self.colours is None:
+                raise _colours_unexpected(path)
+            return packed_colours(array, path), self.colours
+        classes = self.meaning.num_classes
+        labels = labels_from_array(array, layout=self.layout, num_classes=classes, threshold=self.threshold, file=path)
+        return labels, self.meaning
+
+    def part(self, keys: Sequence[int | str]) -> LabelFiles:
+        files = {key: self.files[key] for key in keys}
+        instances = {key: self.instance_files[key] for key in keys} if self.instance_files else {}
+        return LabelFiles(self.format, self.root, files, self.meaning, self.colours, self.layout, self.threshold, instances, self.what)
+
+    def file(self, key: int | str) -> str:
+        return os.path.join(self.root, self.files[key])
+
+    def sizes(self) -> list[tuple[int, int] | None]:
+        return [_size(os.path.join(self.root, name)) for name in self.files.values()]
+
+    def fingerprint(self, key: int | str) -> bytes:
+        with open(self.file(key), "rb") as file:
+            return hashlib.sha256(file.read()).digest()
+
+
+def packed_colours(array: NDArray[np.uint8], file: str = "") -> NDArray[np.int32]:
+    """(H, W, 3) colours as `r << 16 | g << 8 | b`; an alpha channel must be opaque."""
+    if array.shape[-1] == 4 and not (array[..., 3] == 255).all():
+        raise FormatError(
+            "the alpha channel of a label file carries data",
+            files=[file],
+            hint="export labels without transparency; BDD100K bitmasks are read as instances or panoptic segments",
+            code="SB164",
+        )
+    red, green, blue = (array[..., channel].astype(np.int32) for channel in range(3))
+    return red << 16 | green << 8 | blue
+
+
+def colour_meaning(dataset: Dataset) -> ValueMap | None:
+    """What packed RGB values mean under the data set's palette; None where it has no palette or an ambiguous one."""
+    if not dataset.rgb_decodable or not dataset.colors:
+        return None
+    mapping = {red << 16 | green << 8 | blue: target for (red, green, blue), target in dataset.colors.items()}
+    return ValueMap.of(mapping, dataset.num_classes, "palette")
+
+
+def listed(root: Path, suffixes: Sequence[str]) -> list[str]:
+    """Relative paths with forward slashes of the files with these endings, hidden files left out, sorted."""
+    found = []
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        relative = os.path.relpath(folder, root)
+        prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
+        found += [prefix + name for name in names if name.lower().endswith(tuple(suffixes)) and not name.startswith(JUNK)]
+    return sorted(found)
+
+
+def chosen(names: Sequence[str], request: Request) -> list[str]:
+    """The label files among everything a folder may hold: of Cityscapes the labelIds, not instanceIds or color."""
+    skipped = request.dataset.matching.skip
+    kept = [name for name in names if not any(fnmatch(name.rpartition("/")[2], pattern) for pattern in skipped)]
+    kept = [name for name in kept if not stem_of(name).endswith(("_instanceIds", "_instanceTrainIds", "_color"))] or kept
+    ids = [name for name in kept if stem_of(name).endswith("_labelIds")]
+    train_ids = [name for name in kept if stem_of(name).endswith("_labelTrainIds")]
+    if ids and train_ids:
+        return train_ids if request.id_space == "train" else ids
+    return kept
+
+
+def stem_of(name: str) -> str:
+    """A path without its extension."""
+    return os.path.splitext(name)[0]
+
+
+def open_label_files(path: Path, request: Request) -> LabelFiles:
+    """Opens a folder (or one file) of label maps.
+
+    Raises:
+        FormatError: no label files, colours without a palette, lossy files.
+        LabelError: the id space cannot be told.
+    """
+    root, names = (path.parent, [path.name]) if path.is_file() else (path, listed(path, (*IMAGE, *ARRAY)))
+    names = chosen(names, request)
+    if not names:
+        _refuse_empty(path)
+    dataset = request.dataset
+    files = unique_keys(names, str(path), dataset.matching)
+    format_name, kind = kind_of([os.path.join(root, name) for name in _sample(list(files.values()))])
+    colours = colour_meaning(dataset)
+    if format_name == "rgb-png" and colours is None:
+        raise _colours_unexpected(os.path.join(root, names[0]), dataset)
+    source = LabelFiles(format_name, str(root), files, dataset.value_map(dataset.spaces[0]), colours, request.layout, request.threshold)
+    space = "palette" if format_name == "rgb-png" else told_space(source, request)
+    meaning = dataset.value_map(space) if space != "palette" else source.meaning
+    noun = "predictions" if request.role == "pred" else "ground truths"
+    void = sorted(int(value) for value in meaning.values[meaning.targets == meaning.num_classes])
+    ids = "colours" if space == "palette" else f"{space} ids"
+    shown = f", void {', '.join(map(str, void[:6]))}{', ...' if len(void) > 6 else ''}" if void and space != "palette" else ""
+    what = f"{len(files)} {noun} read as {kind}, {ids} of {dataset.name}{shown}"
+    instances = _instance_files(root, files, dataset.matching) if request.instances and request.role == "gt" else {}
+    return LabelFiles(format_name, str(root), files, meaning, colours, request.layout, request.threshold, instances, what)
+
+
+def kind_of(paths: Sequence[str]) -> tuple[str, str]:
+    """Format name and description of label files, from the header of some of them."""
+    path = paths[0].lower()
+    if path.endswith(ARRAY):
+        return "label-array", "NumPy arrays"
+    if path.endswith(TIFF):
+        return "label-tiff", "TIFF label maps"
+    if not path.endswith(PNG):
+        return "label-image", "label images"
+    found = [header(item) for item in paths]
+    if any(head.color_type in RGB_TYPES for head in found):
+        return "rgb-png", "RGB PNG by palette"
+    name = {0: "grey", 3: "indexed"}.get(found[0].color_type, "grey")
+    return "label-png", f"{name} {found[0].bit_depth}-bit PNG label maps"
+
+
+def told_space(source: LabelFiles, request: Request) -> str:
+    """The id space of the files: as asked for, the only one, by file name, or the only one that explains the values seen.
+
+    Raises:
+        LabelError: SB111, more than one id space explains them differently.
+    """
+    dataset = request.dataset
+    if request.id_space:
+        dataset.value_map(request.id_space)
+        return request.id_space
+    if len(dataset.spaces) == 1:
+        return dataset.spaces[0]
+    first = source.file(next(iter(source.files)))
+    if first.lower().endswith(ARRAY) and read_labels(first).dtype.kind == "f":
+        return "contiguous" if "contiguous" in dataset.spaces else "train" if "train" in dataset.spaces else dataset.spaces[0]
+    names = [stem_of(name) for name in source.files.values()]
+    for ending, space in {"_labelTrainIds": "train", "_labelIds": "label", **dataset.matching.suffix_spaces}.items():
+        if space in dataset.spaces and all(name.endswith(ending) for name in names):
+            return space
+    seen: set[int] = set()
+    for key in _sample(list(source.files)):
+        seen.update(np.unique(source._decoded(source.file(key))[0]).tolist())
+    holding = spaces_holding(dataset, seen)
+    told = holding.of_ground_truth if request.role == "gt" else holding.of_predictions
+    if told:
+        return told
+    option = "--id-space" if request.role == "pred" else "--gt-id-space"
+    spaces = holding.known
+    shown = ", ".join(str(value) for value in sorted(seen)[:20])
+    choices = " or ".join(f"{option} {space}" for space in spaces or dataset.spaces)
+    reason = "fit more than one id space" if spaces else "fit no id space"
+    raise LabelError(
+        f"the values of these files {reason} of {dataset.name}: {shown}",
+        files=[source.file(key) for key in _sample(list(source.files))[:1]],
+        hint=f"say which: {choices}",
+        code="SB111",
+    )
+
+
+def sniff(path: Path) -> tuple[float, str]:
+    """How sure it is that a path holds label maps."""
+    if path.is_file():
+        return (0.6, "one label file") if path.suffix.lower() in (*IMAGE, *ARRAY) else (0.0, "")
+    names = listed(path, (*IMAGE, *ARRAY, *LOSSY)) if path.is_dir() else []
+    return (0.6, f"{len(names)} image or array files") if names else (0.0, "")
+
+
+def _sample(items: list[str]) -> list[str]:
+    return items if len(items) <= SAMPLED else [*items[: SAMPLED - 1], items[-1]]
+
+
+def _size(path: str) -> tuple[int, int] | None:
+    if not path.lower().endswith(PNG):
+        return None
+    head = header(path)
+    return head.height, head.width
+
+
+def _instance_files(root: Path, files: Mapping[str, str], matching: Matching) -> dict[str, str]:
+    found = {key_of(name, matching): name for name in listed(root, PNG) if stem_of(name).endswith("_instanceIds")}
+    missing = [key for key in files if key not in found]
+    if missing:
+        raise InputError(
+            "iIoU needs an instanceIds file beside every labelIds file",
+            files=[os.path.join(root, files[key]) for key in missing[:5]],
+            count=len(missing),
+            hint="add the *_instanceIds.png files, or leave iiou out of --metrics",
+            code="SB130",
+        )
+    return {key: found[key] for key in files}
+
+
+def _refuse_empty(path: Path) -> None:
+    lossy = listed(path, LOSSY) if path.is_dir() else [path.name] if path.suffix.lower() in LOSSY else []
+    if lossy:
+        raise FormatError(
+            "lossy images cannot hold labels: compression changes ids along every edge",
+            files=[str(path / lossy[0]) if path.is_dir() else str(path)],
+            count=len(lossy),
+            hint="export the label maps as PNG",
+            code="SB161",
+        )
+    raise FormatError("no label files here", files=[str(path)], hint="a folder of PNG, TIFF, NPY or NPZ files; segbench formats lists all")
+
+
+def _colours_unexpected(path: str, dataset: Dataset | None = None) -> FormatError:
+    if dataset is not None and dataset.ambiguous_colors:
+        reason = f"the palette of {dataset.name} gives one colour to several classes, so colours cannot be read back"
+    elif dataset is not None:
+        reason = f"{dataset.name} has no palette to read the colours by"
+    else:
+        reason = "the other files of the folder are not coloured"
+    return FormatError(
+        f"an RGB image where class ids are expected; {reason}",
+        files=[path],
+        hint="export one-channel class ids, or name a data set with an unambiguous palette: --dataset NAME",
+        code="SB162",
+    )
+
+
+def _format(name: str, title: str, layout: str, suffixes: tuple[str, ...]) -> Format:
+    return Format(name, title, layout, ("semantic",), suffixes, sniff, open_label_files)
+
+
+LABEL_PNG = _format("label-png", "grey or indexed PNG, 1 to 16 bits", "one file per image; values are class ids", PNG)
+RGB_PNG = _format("rgb-png", "RGB PNG", "one file per image; colours of the data set's palette", PNG)
+LABEL_TIFF = _format("label-tiff", "TIFF", "one file per image; values are class ids", TIFF)
+LABEL_IMAGE = _format("label-image", "BMP or GIF", "one file per image; values are class ids", (".bmp", ".gif"))
+LABEL_ARRAY = _format("label-array", "NumPy .npy or .npz", "one file per image; integer labels (H, W) or float scores (C, H, W)", ARRAY)

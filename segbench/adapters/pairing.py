@@ -1,0 +1,127 @@
+"""Which prediction belongs to which ground truth: by relative path, then by unique stem; never by likeness.
+
+The key of a file is its relative path without extension and without the endings that tools add (`_pred`, `_gtFine_labelIds`, ...).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from segbench.datasets import Matching
+from segbench.errors import PairingError
+
+COMPOUND_EXTENSIONS = (".nii.gz", ".ome.tif", ".ome.tiff")
+GT_ENDINGS = (
+    "_gtFine_labelIds",
+    "_gtFine_labelTrainIds",
+    "_gtFine_instanceIds",
+    "_gtFine_color",
+    "_gtCoarse_labelIds",
+    "_gtCoarse_labelTrainIds",
+    "_labelTrainIds",
+    "_labelIds",
+    "_instanceIds",
+)
+IMAGE_ENDINGS = ("_leftImg8bit", "_rightImg8bit", "_image", "_rgb")
+PRED_ENDINGS = ("_pred", "_prediction", "_panoptic", "_mask", "_seg", "_cp_masks", "_labels", "_label")
+MISSING_RULES = ("auto", "error", "skip", "empty")
+
+
+def without_extension(name: str) -> str:
+    """`a/b.nii.gz` -> `a/b`."""
+    for extension in COMPOUND_EXTENSIONS:
+        if name.lower().endswith(extension):
+            return name[: -len(extension)]
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix else name
+
+
+def key_of(name: str, matching: Matching | None = None) -> str:
+    """The pairing key of a relative path.
+
+    Args:
+        name: Relative path with forward slashes.
+        matching: The data set's own rule, tried first.
+    """
+    folder, slash, stem = without_extension(name).rpartition("/")
+    rule = matching or Matching()
+    if rule.key_pattern:
+        found = re.match(rule.key_pattern, stem)
+        if found:
+            return folder + slash + (found["key"] if "key" in found.groupdict() else found[0])
+    for endings in ((*rule.gt_suffixes, *GT_ENDINGS), (*rule.image_suffixes, *IMAGE_ENDINGS), PRED_ENDINGS):
+        ending = next((ending for ending in sorted(endings, key=len, reverse=True) if stem.endswith(ending) and stem != ending), "")
+        stem = stem.removesuffix(ending)
+    return folder + slash + stem
+
+
+def unique_keys(names: Iterable[str], folder: str, matching: Matching | None = None) -> dict[str, str]:
+    """`{key: relative path}` in path order.
+
+    Raises:
+        PairingError: SB120, two files have one key.
+    """
+    keyed: dict[str, str] = {}
+    for name in sorted(names):
+        key = key_of(name, matching)
+        if key in keyed:
+            raise PairingError(
+                f"two files in {folder} stand for one image, {key!r}",
+                files=[("first", keyed[key]), ("second", name)],
+                hint="keep one of them in the folder",
+                code="SB120",
+            )
+        keyed[key] = name
+    return keyed
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Matched keys, in the ground truth's order, and what found no partner."""
+
+    pairs: list[tuple[int | str, int | str]]
+    missing: list[int | str]
+    extra: list[int | str]
+
+
+def pair(pred_keys: Sequence[int | str], gt_keys: Sequence[int | str]) -> Pairing:
+    """Pairs predictions with ground truth: equal keys first, then stems that are unique on both sides.
+
+    Raises:
+        PairingError: SB132, nothing matches.
+    """
+    wanted = dict.fromkeys(gt_keys)
+    partner: dict[int | str, int | str] = {key: key for key in pred_keys if key in wanted}
+    taken = set(partner)
+    left_gt = [key for key in gt_keys if key not in partner]
+    left_pred = [key for key in pred_keys if key not in taken]
+    if left_gt and left_pred:
+        by_stem = _by_unique_stem(left_pred)
+        for stem, key in _by_unique_stem(left_gt).items():
+            if stem in by_stem:
+                partner[key] = by_stem[stem]
+    used = set(partner.values())
+    pairing = Pairing(
+        [(partner[key], key) for key in gt_keys if key in partner],
+        [key for key in gt_keys if key not in partner],
+        [key for key in pred_keys if key not in used],
+    )
+    if gt_keys and pred_keys and not pairing.pairs:
+        raise PairingError(
+            "no prediction has the name of any ground truth",
+            files=[("pred", str(key)) for key in pred_keys[:3]] + [("gt", str(key)) for key in gt_keys[:3]],
+            count=len(gt_keys),
+            hint="files are paired by relative path without extension, then by name; rename one side",
+            code="SB132",
+        )
+    return pairing
+
+
+def _by_unique_stem(keys: Sequence[int | str]) -> dict[str, int | str]:
+    stems = [str(key).rpartition("/")[2] for key in keys]
+    count = Counter(stems)
+    return {stem: key for stem, key in zip(stems, keys, strict=True) if count[stem] == 1}

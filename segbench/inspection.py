@@ -1,0 +1,249 @@
+"""What a path holds, which data set it fits, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segbench import datasets
+from segbench.adapters.base import Request
+from segbench.adapters.images import read_labels
+from segbench.adapters.label_files import ARRAY, IMAGE, LOSSY, chosen, kind_of, listed, packed_colours, stem_of
+from segbench.adapters.pairing import unique_keys
+from segbench.adapters.png import header
+from segbench.datasets import Dataset
+from segbench.errors import SHOWN, FormatError, InputError
+from segbench.samples import INVALID
+
+NAMES = {
+    "cityscapes": re.compile(r"[^_/]+_\d{6}_\d{6}_gt(Fine|Coarse)_label(Train)?Ids$"),
+    "ade20k_150": re.compile(r"ADE_(train|val)_\d{8}$"),
+}
+"""File names that only one data set has."""
+
+MANY_VALUES = 256
+"""More distinct values in one image than this are no class labels of the usual kind."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong, with the files it concerns."""
+
+    code: str
+    message: str
+    files: list[str]
+    count: int
+    hint: str | None = None
+
+
+@dataclass
+class Inspection:
+    """What was found.
+
+    Attributes:
+        what: One sentence.
+        files: Number of label files; read: how many of them were decoded.
+        sizes: `{"HxW": files}`, most frequent first.
+        dtypes: `{"uint8": files}`.
+        values: `{value: pixels}`, ascending; colours as `#rrggbb`.
+        fits: Data sets in which all values mean something, the tightest first: `{"dataset", "space", "why"}`.
+        problems: What is wrong.
+    """
+
+    path: str
+    what: str = ""
+    format: str | None = None
+    files: int = 0
+    read: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+    dtypes: dict[str, int] = field(default_factory=dict)
+    values: dict[str, int] = field(default_factory=dict)
+    fits: list[dict[str, str]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def inspect(path: str | os.PathLike[str], dataset: Dataset | None = None, limit: int | None = None) -> Inspection:
+    """Reads every label file below a path (the first `limit`) and reports; damaged files are problems of the report, not errors.
+
+    Args:
+        path: A folder or a file.
+        dataset: Check the values against it; else against every preset, or the `dataset.json` beside the path.
+        limit: Read only so many files.
+
+    Raises:
+        FormatError: the path does not exist.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise FormatError("no such file or folder", files=[str(path)], hint="check the path")
+    found = Inspection(str(path))
+    beside = datasets.find(root)
+    described = dataset or (datasets.load(beside) if beside else None)
+    names = [root.name] if root.is_file() else listed(root, (*IMAGE, *ARRAY, *LOSSY))
+    folder = root.parent if root.is_file() else root
+    lossy = [name for name in names if name.lower().endswith(LOSSY)]
+    if lossy:
+        _add(found, "SB161", "lossy images cannot hold labels", [str(folder / name) for name in lossy], "export the label maps as PNG")
+    names = chosen([name for name in names if name not in lossy], Request("gt", described or datasets.simple(1)))
+    found.files = len(names)
+    if not names:
+        found.what = "no label files"
+        return found
+    try:
+        unique_keys(names, str(folder), described.matching if described else None)
+    except InputError as error:
+        _add(found, error.code or "SB120", error.message, [file for _, file in error.files], error.hint)
+    _read_all(found, folder, names[:limit])
+    _describe(found, [str(folder / name) for name in names])
+    colours = any(value.startswith("#") for value in found.values)
+    if described is not None:
+        _check_values(found, described, colours)
+    else:
+        found.fits = fitting(set(found.values), colours)
+    return found
+
+
+def _read_all(found: Inspection, folder: Path, names: Sequence[str]) -> None:
+    sizes: Counter[str] = Counter()
+    dtypes: Counter[str] = Counter()
+    values: Counter[int] = Counter()
+    coloured: Counter[int] = Counter()
+    broken: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        path = str(folder / name)
+        try:
+            array = read_labels(path)
+            colour = array.ndim == 3 and array.dtype == np.uint8 and not path.lower().endswith(ARRAY)
+            if colour:
+                array = packed_colours(array, path)
+        except InputError as error:
+            broken.setdefault((error.code or "SB160", error.hint or ""), []).append(f"{path}: {error.message}")
+            continue
+        found.read += 1
+        sizes["x".join(map(str, array.shape))] += 1
+        dtypes["colour" if colour else str(array.dtype)] += 1
+        if array.dtype.kind == "f":
+            continue
+        distinct, counts = np.unique(array, return_counts=True)
+        (coloured if colour else values).update(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
+    found.sizes, found.dtypes = dict(sizes.most_common()), dict(dtypes.most_common())
+    found.values = {str(value): values[value] for value in sorted(values)}
+    found.values |= {f"#{value:06x}": count for value, count in coloured.most_common()}
+    for (code, hint), files in broken.items():
+        _add(found, code, f"{len(files)} files cannot be read", files, hint or None)
+
+
+def _describe(found: Inspection, paths: list[str]) -> None:
+    try:
+        found.format, kind = kind_of(paths[:1])
+    except InputError as error:
+        found.what = f"{found.files} files; the first cannot be read: {error.message}"
+        return
+    found.what = f"{found.files} files: {kind}, {len(found.values)} distinct {'colours' if 'colour' in found.dtypes else 'values'}"
+    if set(found.values) == {"0", "255"}:
+        _add(found, "SB112", "only the values 0 and 255: a binary mask, not class ids", paths[:1], "write 0 and 1 (divide by 255)")
+    elif "colour" not in found.dtypes and len(found.values) > MANY_VALUES and "uint8" not in found.dtypes:
+        _add(found, "SB112", f"{len(found.values)} distinct values: instance or panoptic ids, not class ids?", paths[:1], None)
+
+
+def _check_values(found: Inspection, dataset: Dataset, colours: bool) -> None:
+    spaces = _spaces_of(dataset, set(found.values), colours)
+    if spaces:
+        found.fits = [{"dataset": dataset.name, "space": space, "why": "every value means something"} for space in spaces]
+        return
+    meaning = dataset.colors if colours else dataset.value_map(dataset.spaces[0])
+    if colours:
+        unknown = [value for value in found.values if _rgb(value) not in meaning]
+    else:
+        numbers = np.array([int(value) for value in found.values], np.int64)
+        unknown = [str(value) for value in numbers[meaning.classes(numbers) == INVALID]]  # type: ignore[union-attr]
+    shown = ", ".join(f"{value} ({found.values[value]} px)" for value in unknown[:8])
+    what = "colours" if colours else "values"
+    _add(
+        found,
+        "SB162" if colours else "SB110",
+        f"{len(unknown)} {what} mean nothing in {dataset.name}: {shown}",
+        [],
+        f"segbench datasets {dataset.name} lists what it knows",
+    )
+
+
+def fitting(values: set[str], colours: bool) -> list[dict[str, str]]:
+    """Presets in which every value means something, the one with the fewest classes first."""
+    if not values:
+        return []
+    found = []
+    for name in datasets.available():
+        preset = datasets.load(name)
+        found += [(preset.num_classes, name, space) for space in _spaces_of(preset, values, colours)]
+    return [
+        {
+            "dataset": name,
+            "space": space,
+            "why": f"all {len(values)} {'colours' if colours else 'values'} are among its {count} classes or void",
+        }
+        for count, name, space in sorted(found)
+    ]
+
+
+def _spaces_of(dataset: Dataset, values: set[str], colours: bool) -> tuple[str, ...]:
+    if colours:
+        return ("palette",) if dataset.rgb_decodable and all(_rgb(value) in dataset.colors for value in values) else ()
+    return datasets.spaces_holding(dataset, [int(value) for value in values]).known
+
+
+def _rgb(value: str) -> tuple[int, int, int]:
+    number = int(value.removeprefix("#"), 16)
+    return number >> 16, number >> 8 & 255, number & 255
+
+
+def fitting_preset(ground_truth: Any) -> tuple[Dataset | None, str]:
+    """The one preset that file names, an embedded palette or colours show, with the reason; None where none or several do.
+
+    Label values alone never decide: small numbers fit every data set.
+    """
+    root = Path(str(ground_truth))
+    if not root.exists():
+        return None, ""
+    names = [root.name] if root.is_file() else listed(root, IMAGE)
+    folder = root.parent if root.is_file() else root
+    for preset, pattern in NAMES.items():
+        if names and all(pattern.search(stem_of(name)) for name in chosen(names, Request("gt", datasets.simple(1)))):
+            return datasets.load(preset), "the file names are its own"
+    pngs = [str(folder / name) for name in names if name.lower().endswith(".png")]
+    sample = [*pngs[:3], *pngs[3:][-1:]]
+    if not sample or header(sample[0]).color_type not in (2, 3):
+        return None, ""
+    if header(sample[0]).color_type == 3:
+        wanted = _palette(sample[0])
+        fits = [name for name in datasets.available() if _has_palette(datasets.load(name), wanted)]
+        reason = "the palette in the files is its own"
+    else:
+        seen = {f"#{value:06x}" for path in sample for value in np.unique(packed_colours(read_labels(path), path)).tolist()}
+        fits = [entry["dataset"] for entry in fitting(seen, True)] if len(seen) > 2 else []
+        reason = "the colours of the files are its own"
+    return (datasets.load(fits[0]), reason) if len(fits) == 1 else (None, "")
+
+
+def _palette(path: str) -> list[tuple[int, ...]]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        flat = image.getpalette("RGB") or []
+    return [tuple(flat[at : at + 3]) for at in range(0, len(flat), 3)]
+
+
+def _has_palette(dataset: Dataset, palette: list[tuple[int, ...]]) -> bool:
+    rows = [row for row in dataset.evaluated if row.color is not None]
+    return len(rows) == dataset.num_classes > 1 and all(0 <= row.id < len(palette) and palette[row.id] == row.color for row in rows)
+
+
+def _add(found: Inspection, code: str, message: str, files: list[str], hint: str | None) -> None:
+    found.problems.append(Problem(code, message, files[:SHOWN], max(1, len(files)), hint))

@@ -1,0 +1,289 @@
+"""What an evaluation gives: scores with provenance, and the evidence behind them.
+
+`result.json` (schema `segbench.result/1`, segbench/schemas/result.schema.json), `evidence.npz` and `dataset.json` make a run folder. A loaded
+run is checked: the evidence against its digest, every metric by computing it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench import __version__, datasets, protocols
+from segbench.datasets import Dataset
+from segbench.errors import ConfigError, FormatError, InputError
+from segbench.evidence import Evidence
+from segbench.metrics import tasks
+from segbench.protocols import RuleSet
+
+if TYPE_CHECKING:
+    import pandas
+
+SCHEMA = "segbench.result/1"
+ZIP_LIMIT = 1 << 34
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number. `value` is in [0, 1] at full precision; None is undefined, with a reason under `undefined`."""
+
+    value: float | None
+    higher_is_better: bool = True
+    interval: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """The scores of one task under one protocol."""
+
+    protocol: dict[str, Any]
+    metrics: dict[str, Metric]
+    per_class: list[dict[str, Any]]
+    undefined: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores, provenance and evidence of one model on one data set.
+
+    Attributes are the fields of `result.json`; `dataset_spec` and `evidences` are what the run folder's other two files hold.
+    """
+
+    tasks: dict[str, TaskResult]
+    dataset: dict[str, Any]
+    predictions: dict[str, Any]
+    images: dict[str, Any]
+    model: dict[str, Any]
+    warnings: list[str]
+    command: str
+    environment: dict[str, Any]
+    timing: dict[str, Any]
+    dataset_spec: Dataset = field(repr=False)
+    evidences: dict[str, Evidence] = field(repr=False)
+    schema: str = SCHEMA
+    segbench: str = __version__
+
+    def value(self, metric: str) -> float | None:
+        """The value of a metric, such as `semantic/miou` or, of one class, `semantic/iou/road`; None where undefined.
+
+        Raises:
+            ConfigError: no such metric in this result.
+        """
+        values = self.flat()
+        if metric not in values:
+            from difflib import get_close_matches
+
+            close = get_close_matches(metric, values, 3, 0.4)
+            raise ConfigError(f"this result holds no metric {metric!r}", hint=f"did you mean {' or '.join(close)}?" if close else None)
+        return values[metric]
+
+    def flat(self, prefix: str = "") -> dict[str, float | None]:
+        """`{metric id: value}` of everything, classes included: what trackers take."""
+        values: dict[str, float | None] = {}
+        for name, task in self.tasks.items():
+            values |= {prefix + metric: entry.value for metric, entry in task.metrics.items()}
+            columns = tasks.per_class_metrics(name)
+            values |= {f"{prefix}{metric}/{row['name']}": row[column] for row in task.per_class for column, metric in columns.items()}
+        return values
+
+    @property
+    def undefined(self) -> dict[str, str]:
+        """`{metric id: reason}` of everything that is None."""
+        return {metric: reason for task in self.tasks.values() for metric, reason in task.undefined.items()}
+
+    @property
+    def per_class(self) -> list[dict[str, Any]]:
+        """Per-class rows of the only task, or of the first."""
+        return next(iter(self.tasks.values())).per_class
+
+    @property
+    def per_image(self) -> dict[str, Any]:
+        """`{column: values}`, one entry per image, computed from the evidence of the only task, or of the first."""
+        name = next(iter(self.tasks))
+        return tasks.per_image(name, self.evidences[name], self.dataset_spec, self.rules(name))
+
+    def rules(self, task: str) -> RuleSet:
+        """The protocol a task was scored under."""
+        return protocols.load(self.tasks[task].protocol["name"], task)
+
+    def rescore(self, protocol: str, task: str | None = None) -> Result:
+        """The same evidence under another protocol; no pixel is read."""
+        name = task or next(iter(self.tasks))
+        scored = score(name, self.evidences[name], self.dataset_spec, protocols.load(protocol, name))
+        return replace(self, tasks=self.tasks | {name: scored})
+
+    def to_frame(self, what: str = "per_class") -> pandas.DataFrame:
+        """`metrics`, `per_class` or `per_image` as a pandas frame."""
+        import pandas
+
+        if what == "metrics":
+            rows = [{"metric": name, "value": entry.value} for task in self.tasks.values() for name, entry in task.metrics.items()]
+            return pandas.DataFrame(rows)
+        if what not in ("per_class", "per_image"):
+            raise ConfigError(f"no frame is called {what!r}", hint="metrics, per_class or per_image")
+        return pandas.DataFrame(getattr(self, what))
+
+    def _repr_html_(self) -> str:
+        parts = []
+        for name, task in self.tasks.items():
+            rows = "".join(
+                f"<tr><td>{html.escape(metric)}</td><td style='text-align:right'>{percent(entry.value)}</td></tr>"
+                for metric, entry in task.metrics.items()
+            )
+            title = f"{name}, protocol {task.protocol['name']}, {self.images['count']} images of {self.dataset['name']}"
+            parts.append(f"<table><caption>{html.escape(title)}</caption><tr><th>metric</th><th>%</th></tr>{rows}</table>")
+        return "".join(parts)
+
+    def to_json(self) -> bytes:
+        """`result.json`, indented, one trailing newline."""
+        document = {
+            "schema": self.schema,
+            "segbench": self.segbench,
+            "command": self.command,
+            "model": self.model,
+            "dataset": self.dataset,
+            "predictions": self.predictions,
+            "tasks": self.tasks,
+            "images": self.images,
+            "environment": self.environment,
+            "warnings": self.warnings,
+            "evidence": "evidence.npz",
+            "timing": self.timing,
+        }
+        return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Writes the run folder; each file appears whole or not at all, `result.json` last."""
+        target = Path(folder)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            evidence = pack({f"{task}/{name}": array for task, ev in self.evidences.items() for name, array in ev.arrays().items()})
+            document = msgspec.json.decode(self.to_json())
+            document["evidence_digest"] = f"sha256:{hashlib.sha256(evidence).hexdigest()}"
+            write_whole(target / "evidence.npz", evidence)
+            write_whole(target / "dataset.json", datasets.to_json(self.dataset_spec).encode())
+            write_whole(target / "result.json", msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+        except OSError as error:
+            raise InputError(
+                f"the run folder cannot be written: {error.strerror}", files=[str(target)], hint="choose another -o"
+            ) from error
+        return target
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> Result:
+        """Reads a run folder (or its `result.json`) and checks it.
+
+        Raises:
+            FormatError: a file is missing, damaged, of a newer schema, or was changed after it was written.
+        """
+        path = Path(folder)
+        path = path.parent if path.name == "result.json" else path
+        try:
+            document = msgspec.json.decode((path / "result.json").read_bytes())
+            packed = (path / "evidence.npz").read_bytes()
+        except FileNotFoundError as error:
+            raise FormatError("not a run folder", files=[error.filename], hint="segbench evaluate ... -o FOLDER writes one") from error
+        except msgspec.DecodeError as error:
+            raise FormatError(f"damaged result: {error}", files=[str(path / "result.json")]) from error
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            found = document.get("schema") if isinstance(document, dict) else None
+            raise FormatError(f"schema {found!r}; this segbench reads {SCHEMA}", files=[str(path / "result.json")], hint="upgrade segbench")
+        if f"sha256:{hashlib.sha256(packed).hexdigest()}" != document.pop("evidence_digest", None):
+            raise FormatError("the evidence is not the one the result was computed from", files=[str(path / "evidence.npz")])
+        arrays = unpack(packed, str(path / "evidence.npz"))
+        result = _from_document(document, arrays, datasets.load(path / "dataset.json"), str(path))
+        _verify(result, str(path))
+        return result
+
+
+def score(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> TaskResult:
+    """Scores of an evidence under a protocol."""
+    scores = tasks.scores(task, evidence, dataset, rules)
+    protocol = {"name": rules.name, "version": rules.version, "options": rules.options, "digest": rules.digest}
+    metrics = {metric: Metric(value, tasks.higher_is_better(metric)) for metric, value in scores.metrics.items()}
+    return TaskResult(protocol, metrics, scores.per_class, scores.undefined)
+
+
+def percent(value: float | None) -> str:
+    """For people: two decimals of a percentage, a dash where undefined."""
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def pack(arrays: Mapping[str, NDArray]) -> bytes:
+    """Arrays as the bytes of a stored `.npz`; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return buffer.getvalue()
+
+
+def unpack(data: bytes, file: str) -> dict[str, NDArray]:
+    """The inverse of `pack`, for any `.npz` of plain arrays.
+
+    Raises:
+        FormatError: not such an archive, or one that would grow beyond reason.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > ZIP_LIMIT:
+                raise FormatError("the archive would unpack to more than 16 GiB", files=[file], code="SB192")
+            return {
+                member.filename.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
+                for member in archive.infolist()
+            }
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+        raise FormatError(f"damaged evidence: {error}", files=[file]) from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file under a temporary name and renames it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _from_document(document: dict[str, Any], arrays: dict[str, NDArray], dataset: Dataset, path: str) -> Result:
+    try:
+        scored = msgspec.convert(document["tasks"], dict[str, TaskResult])
+        evidences = {
+            task: Evidence.from_arrays(
+                {name.removeprefix(f"{task}/"): array for name, array in arrays.items() if name.startswith(f"{task}/")}
+            )
+            for task in scored
+        }
+        rest = {
+            key: document[key]
+            for key in ("dataset", "predictions", "images", "model", "warnings", "command", "environment", "timing", "segbench")
+        }
+    except (KeyError, msgspec.ValidationError) as error:
+        raise FormatError(f"damaged result: {error}", files=[path]) from error
+    return Result(tasks=scored, dataset_spec=dataset, evidences=evidences, **rest)
+
+
+def _verify(result: Result, path: str) -> None:
+    for name, task in result.tasks.items():
+        again = score(name, result.evidences[name], result.dataset_spec, result.rules(name))
+        differing = [metric for metric, entry in task.metrics.items() if again.metrics.get(metric, Metric(None)).value != entry.value]
+        if differing or again.per_class != task.per_class:
+            raise FormatError(
+                f"the stored scores do not follow from the evidence ({', '.join(differing[:3]) or 'per class'})",
+                files=[path],
+                hint="the result was edited, or written by another version; evaluate again",
+            )
