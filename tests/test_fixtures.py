@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import segbench
 from segbench import datasets, scenes
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -92,6 +93,22 @@ def test_expected_values_follow_from_the_files(folder, model):
     assert metrics["semantic/miou"] == pytest.approx(np.nanmean(iou), abs=1e-12)
     assert metrics["semantic/fwiou"] == pytest.approx(np.nansum(iou * support) / support.sum(), abs=1e-12)
     assert [row["iou"] for row in values["per_class"]] == [None if np.isnan(value) else pytest.approx(value, abs=1e-12) for value in iou]
+
+
+@pytest.mark.parametrize(("folder", "model"), MODELS)
+def test_an_evaluation_gives_the_expected_values(folder, model):
+    result = segbench.evaluate(FIXTURES / folder / "preds" / model, FIXTURES / folder / "gt")
+    values = expected(folder)["models"][model]
+    for metric, value in values["metrics"].items():
+        assert result.value(metric) == pytest.approx(value, abs=1e-12), metric
+    assert [row["support"] for row in result.per_class] == [row["support"] for row in values["per_class"]]
+    for got, wanted in zip(result.per_class, values["per_class"], strict=True):
+        for column in ("iou", "recall", "precision", "dice"):
+            assert got[column] == (None if wanted[column] is None else pytest.approx(wanted[column], abs=1e-12)), (got["name"], column)
+    pixels = result.evidences["semantic"].rows("pixels")
+    counted = np.zeros((len(result.per_class) + 1,) * 2, np.int64)
+    np.add.at(counted, (pixels["gt"], pixels["pred"]), pixels["pixels"])
+    assert counted[:-1].tolist() == values["confusion"][:-1]
 
 
 def test_the_textbook_case():
