@@ -13,6 +13,8 @@ from segbench.metrics.confusion import Totals
 from segbench.samples import LabelMap
 
 DILATION_RATIO = 0.02
+TABLE_SIZE = 1 << 17
+"""Up to this span of values one table look-up maps a whole image."""
 
 
 def boundary_distance_px(height: int, width: int) -> int:
@@ -23,9 +25,12 @@ def boundary_distance_px(height: int, width: int) -> int:
 def class_map(sample: LabelMap) -> NDArray[np.uint16]:
     """Class index of every pixel, void as C. All values must mean something."""
     values = sample.values
-    if values.dtype.itemsize <= 2:
-        table = sample.meaning.classes(np.arange(np.iinfo(values.dtype).max + 1)).astype(np.uint16)
-        return table[values]
+    if not values.size:
+        return np.zeros(values.shape, np.uint16)
+    low, high = int(values.min()), int(values.max())
+    if high - low < TABLE_SIZE:
+        table = sample.meaning.classes(np.arange(low, high + 1)).astype(np.uint16)
+        return table[values - low if low else values]
     distinct, at = np.unique(values, return_inverse=True)
     return sample.meaning.classes(distinct).astype(np.uint16)[at].reshape(values.shape)
 
