@@ -156,8 +156,6 @@ _SEMANTIC = (
 )
 
 PROTOCOLS: dict[str, dict[str, RuleSet]] = {"semantic": {rules.name: rules for rules in _SEMANTIC}}
-DEFAULT = {"semantic": "pooled", "instance": "coco", "panoptic": "coco-panoptic"}
-"""The protocol of a task where neither the user nor the data set names one."""
 
 
 def available(task: str) -> tuple[str, ...]:

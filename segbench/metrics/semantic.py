@@ -374,7 +374,11 @@ def split(evidence: Evidence, dataset: Dataset, first: RuleSet, second: RuleSet,
             continue
         rules = msgspec.structs.replace(rules, **{rule: new})
         after = scores(evidence, dataset, msgspec.structs.replace(first, rules=rules), metrics).metrics
-        delta = {name: None if value is None or after[name] is None else after[name] - value for name, value in before.items()}
+        delta = {name: _difference(after[name], value) for name, value in before.items()}
         steps.append(RuleStep(rule, old, new, before, after, delta))
         before = after
     return steps
+
+
+def _difference(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None else after - before
