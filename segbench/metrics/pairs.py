@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 from segbench.kernels.pairs import count_pairs_u8, pair_runs_i32
 from segbench.samples import LabelMap
 
-BLOCK = 32
-"""Pixels that the byte kernel looks at together."""
-
 RUNS = 1 << 14
 """Runs that the general kernel writes before they are summed up."""
 
@@ -31,20 +28,21 @@ def label_pairs(pred: LabelMap, gt: LabelMap) -> Pairs:
     Returns:
         `gt_values, pred_values, pixels`, int64[K] each, ascending by (gt, pred), no zero counts; values as the files hold them.
     """
+    if not gt.values.size:
+        nothing = np.zeros(0, np.int64)
+        return nothing, nothing, nothing
     if pred.values.dtype == gt.values.dtype == np.uint8:
         return _byte_pairs(pred.values.reshape(-1), gt.values.reshape(-1))
     return _run_pairs(pred.values.reshape(-1).astype(np.int32, copy=False), gt.values.reshape(-1).astype(np.int32, copy=False))
 
 
 def _byte_pairs(pred: NDArray[np.uint8], gt: NDArray[np.uint8]) -> Pairs:
-    blocks = len(pred) // BLOCK * BLOCK
-    counts = getattr(_scratch, "counts", None)
-    if counts is None:
-        counts = _scratch.counts = np.zeros(1 << 16, np.int64)
-    count_pairs_u8(pred[:blocks].view(np.uint64), gt[:blocks].view(np.uint64), pred[blocks:], gt[blocks:], counts)
-    keys = np.flatnonzero(counts)
-    pixels = counts[keys]
-    counts[keys] = 0  # the next image finds the table empty
+    if not hasattr(_scratch, "counts"):
+        _scratch.counts, _scratch.touched = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int32)
+    number = count_pairs_u8(pred, gt, _scratch.counts, _scratch.touched)
+    keys = np.sort(_scratch.touched[:number]).astype(np.int64)
+    pixels = _scratch.counts[keys]
+    _scratch.counts[keys] = 0  # the next image finds the table empty
     return keys >> 8, keys & 255, pixels
 
 
