@@ -338,7 +338,7 @@ def _pillow(data: bytes, file: str, kind: str, max_bytes: int) -> NDArray:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_big(len(data), max_bytes, file) from error
     except Exception as error:  # decoders of damaged files raise anything
-        raise _damaged(f"the {kind} is truncated or damaged: {error}", file) from error
+        raise _damaged(f"the {kind} is truncated or damaged", file) from error
     if not values.size or values.ndim not in (2, 3):
         raise _damaged(f"the {kind} holds no image", file)
     return np.ascontiguousarray(_native(values.view(np.uint8) if values.dtype.kind == "b" else values))
@@ -366,7 +366,7 @@ def _tifffile(data: bytes, file: str, max_bytes: int) -> NDArray:
     except FormatError:
         raise
     except Exception as error:  # decoders of damaged files raise anything
-        raise _damaged(f"the TIFF is truncated or damaged: {error}", file) from error
+        raise _damaged("the TIFF is truncated or damaged", file) from error
     if not values.size or values.dtype.kind not in "biuf":
         raise _damaged("the TIFF holds no labels", file)
     return np.ascontiguousarray(_native(values))
