@@ -480,7 +480,7 @@ def test_the_split_names_the_rule_that_matters():
 
 
 def test_protocols_by_name():
-    assert protocols.available("semantic")[0] == datasets.USUAL_PROTOCOLS["semantic"] == "pooled"
+    assert protocols.available("semantic")[0] == DATASET.protocol("semantic") == "pooled"
     assert protocols.load("mmseg", "semantic").options["arithmetic"] == "float32"
     with pytest.raises(ConfigError, match="did you mean 'cityscapes'"):
         protocols.load("cityscape", "semantic")

@@ -76,13 +76,13 @@ def image_classes(evidence: Evidence, void_prediction: str = "wrong") -> ImageCl
     starts = np.flatnonzero(np.diff(gt_keys, prepend=-1))
     gt_unique = gt_keys[starts]
     keys = np.union1d(gt_unique, pred_keys)
-    counts = np.zeros((3, len(keys)), np.int64)
+    tp, truth, guessed = np.zeros((3, len(keys)), np.int64)
     if len(gt_keys):
         at = np.searchsorted(keys, gt_unique)
-        counts[0, at] = np.add.reduceat(np.where(gt == pred, pixels, 0), starts)
-        counts[1, at] = np.add.reduceat(pixels, starts)
-        np.add.at(counts[2], np.searchsorted(keys, pred_keys), pixels[named])
-    return ImageClasses(keys // num_classes, keys % num_classes, *counts, len(evidence.images), num_classes)
+        tp[at] = np.add.reduceat(np.where(gt == pred, pixels, 0), starts)
+        truth[at] = np.add.reduceat(pixels, starts)
+        np.add.at(guessed, np.searchsorted(keys, pred_keys), pixels[named])
+    return ImageClasses(keys // num_classes, keys % num_classes, tp, truth, guessed, len(evidence.images), num_classes)
 
 
 def totals(counts: ImageClasses, rules: SemanticRules) -> Totals:
@@ -98,9 +98,10 @@ def totals(counts: ImageClasses, rules: SemanticRules) -> Totals:
             union = _spaced_union(counts)
         return Totals(tp, gt, pred, union)
     spacing = np.float32(SPACING if rules.epsilon == "spacing" else 0)
-    single = [column.astype(np.float32) for column in (counts.tp, counts.gt, counts.pred)]
-    sums = [_running_float32(column, label, num_classes) for column in (*single, single[2] + single[1] - single[0] + spacing)]
-    return Totals(*sums, dtype=np.float32)
+    columns = [column.astype(np.float32) for column in (counts.tp, counts.gt, counts.pred)]
+    columns.append(columns[2] + columns[1] - columns[0] + spacing)
+    sums = [_running_float32(column, label, num_classes) for column in columns]
+    return Totals(sums[0], sums[1], sums[2], sums[3], np.float32)
 
 
 def pixel_accuracy(totals: Totals) -> float:
@@ -166,7 +167,7 @@ def mean(values: NDArray, keep: NDArray[np.bool_], summation: str) -> float:
     return float(total(values, keep, summation) / np.sum(keep))
 
 
-def total(values: NDArray, keep: NDArray[np.bool_], summation: str) -> np.floating:
+def total(values: NDArray, keep: NDArray[np.bool_], summation: str) -> np.number:
     """Sum of the kept values, added in the order of the rules."""
     if summation == "zero_filled":
         return np.sum(np.where(keep, values, values.dtype.type(0)))
@@ -185,7 +186,7 @@ def fwiou(ious: NDArray, totals: Totals, keep: NDArray[np.bool_], summation: str
 
 
 def _ratio(numerator: NDArray, denominator: NDArray, dtype: type) -> NDArray:
-    out = np.full(len(numerator), np.nan, dtype)
+    out: NDArray = np.full(len(numerator), np.nan, dtype)
     return np.divide(numerator, denominator, out=out, where=np.asarray(denominator) > 0, casting="same_kind")
 
 

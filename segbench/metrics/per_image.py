@@ -72,7 +72,7 @@ def class_means(counts: ImageClasses, dtype: type) -> NDArray:
     ious = counts.tp.astype(dtype) / counts.union.astype(dtype)
     order = np.argsort(counts.label, kind="stable")
     bounds = np.searchsorted(counts.label[order], np.arange(counts.num_classes + 1))
-    means = np.full(counts.num_classes, np.nan, dtype)
+    means: NDArray = np.full(counts.num_classes, np.nan, dtype)
     for c in range(counts.num_classes):
         run = ious[order[bounds[c] : bounds[c + 1]]]
         if len(run):
@@ -90,12 +90,12 @@ def pair_mean(counts: ImageClasses, dtype: type) -> float:
         return np.nan
     ious = counts.tp.astype(dtype) / counts.union.astype(dtype)
     starts = np.flatnonzero(np.diff(counts.image, prepend=-1))
-    in_image = np.array([np.add.accumulate(part)[-1] for part in np.split(ious, starts[1:])], dtype)
+    in_image: NDArray = np.array([np.add.accumulate(part)[-1] for part in np.split(ious, starts[1:])], dtype)
     mean = np.add.accumulate(in_image)[-1] / dtype(len(ious))
     return float(np.add.accumulate(np.full(counts.num_classes, mean, dtype))[-1] / dtype(counts.num_classes))
 
 
-def _per_image(counts: ImageClasses, weights: NDArray) -> NDArray[np.float64]:
+def _per_image(counts: ImageClasses, weights: NDArray) -> NDArray:
     return np.bincount(counts.image, weights, minlength=counts.num_images)
 
 
