@@ -19,6 +19,9 @@ from segbench.metrics.semantic import COMPUTE, SemanticAccumulator, choose, scor
 from segbench.samples import LabelMap
 from tests import naive
 
+settings.register_profile("kernels", deadline=None)  # the first example may compile one
+settings.load_profile("kernels")
+
 NUM_CLASSES = 4
 DATASET = datasets.simple(NUM_CLASSES)
 MEANING = DATASET.value_map("contiguous")
@@ -186,6 +189,34 @@ def test_rules_one_by_one_by_hand():
     assert "class_3" in accumulator.compute(protocols.load("voc", "semantic")).undefined["semantic/miou"]
     assert miou("mmseg") == float(np.nanmean(np.float32([2, 2, 0]) / np.float32([3, 3, 1])))
     assert miou("torchmetrics") == pytest.approx(4 / 9, rel=1e-6)
+
+
+def test_fwiou_is_defined_where_a_class_is_nowhere():
+    found = accumulate([([[0, 1, 1]], [[0, 0, 1]])]).compute(protocols.load("voc", "semantic"))
+    assert found.metrics["semantic/miou"] is None
+    assert found.metrics["semantic/fwiou"] == pytest.approx(1 / 2 * 2 / 3 + 1 / 2 * 1 / 3)
+
+
+def test_kappa_leaves_void_predictions_out_where_the_rules_do():
+    pairs, without = [([[0, 1, 1, 4, 4]], [[0, 0, 1, 1, 0]])], [([[0, 1, 1]], [[0, 0, 1]])]
+    rules = protocols.load("detectron2", "semantic")
+    assert accumulate(pairs).compute(rules).metrics["semantic/kappa"] == accumulate(without).compute(POOLED).metrics["semantic/kappa"]
+    assert accumulate(pairs).compute(POOLED).metrics["semantic/kappa"] == (5 * 2 - (3 * 1 + 2 * 2)) / (25 - (3 * 1 + 2 * 2))
+
+
+@pytest.mark.parametrize(("images", "worst"), [(9, 1), (19, 1), (20, 2), (29, 2), (30, 3)])
+def test_the_worst_tenth_is_rounded_down(images, worst):
+    width = 40
+    pairs = [(np.arange(width)[None] < wrong, np.zeros((1, width), int)) for wrong in range(images)]
+    expected = np.mean(sorted(1 - wrong / width for wrong in range(images))[:worst])
+    assert accumulate(pairs).compute(POOLED).metrics["semantic/miou_worst10"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_images_stand_in_the_order_of_the_ground_truth():
+    accumulator = SemanticAccumulator(DATASET)
+    for order, image_id in enumerate(["b", "c", "a"]):
+        accumulator.update([sample(image_id, [[0]])], [sample(image_id, [[0]], order=order)])
+    assert accumulator.evidence().images.ids == ("b", "c", "a")
 
 
 def test_torchmetrics_rules_average_images():
@@ -381,6 +412,30 @@ def test_category_iou_and_iiou_by_hand():
     assert of["person"]["iiou"] is None, "a region without instances has none"
     assert of["road"]["iiou"] is None
     assert found.metrics["semantic/iiou"] == (of["bus"]["iiou"] + of["car"]["iiou"]) / 2
+
+
+def test_regions_without_instances_and_mixed_groups_have_no_iiou():
+    rows = [("ball", True, "toy"), ("cube", True, "toy"), ("sand", None, "place"), ("box", True, "place")]
+    classes = tuple(
+        datasets.LabelClass(id=index, name=name, isthing=isthing, supercategory=group, average_size_px=2.0)
+        for index, (name, isthing, group) in enumerate(rows)
+    )
+    dataset = datasets.Dataset(name="toys", classes=classes)
+    instances = np.array([[0, 1, 1000, 1001, 1001, 3001]], np.int32)
+    accumulator = SemanticAccumulator(dataset, ("instances",))
+    gt = sample("a", [[0, 0, 1, 1, 1, 3]], dataset=dataset, instances=instances)
+    accumulator.update([sample("a", [[0, 0, 1, 1, 0, 3]], dataset=dataset)], [gt])
+    table = accumulator.evidence().rows("instances")
+    assert {name: column.tolist() for name, column in table.items()} == {
+        "image": [0, 0],
+        "class": [1, 3],
+        "size": [2, 1],
+        "tp": [1, 1],
+        "category_tp": [2, 1],
+    }
+    found = accumulator.compute(POOLED)
+    assert found.metrics["semantic/category_iiou"] == 1.0
+    assert [row["iiou"] for row in found.per_class] == [0.0, 0.5, None, 1.0], "the ball has a false positive and no instance"
 
 
 def test_iiou_needs_instances_and_sizes():

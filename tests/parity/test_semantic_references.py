@@ -82,6 +82,16 @@ def test_equals_the_twins_on_any_small_set(seed, num_classes, num_images):
         check(evaluate(pairs, datasets.simple(num_classes), protocol), twin(pairs, num_classes))
 
 
+def test_ade20k_adds_its_epsilon_for_images_without_the_class_too():
+    """600 epsilons before a union of one pixel reach the last bits of the sum."""
+    gt = np.zeros((600, 2, 2), np.uint8)
+    gt[-1, 0, 0] = 1
+    pairs = [(image, image) for image in gt]
+    found = evaluate(pairs, datasets.simple(2), "ade20k")
+    check(found, twins.sceneparsing(pairs, 2))
+    assert found.per_class[1]["iou"] < 1
+
+
 def test_mmseg_in_float32_past_its_precision():
     """Sums beyond 2**24 pixels of a class: running float32 sums are off, and ours are off by the same bits."""
     rng = np.random.default_rng(0)
