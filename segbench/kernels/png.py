@@ -27,6 +27,9 @@ BLOCK = 32
 SPAN = 96
 """A multiple of `BLOCK` and of every pixel size: after so many repeated bytes a repeat is a copy from `SPAN` bytes before."""
 
+CROWD = 8
+"""After so many pixels in a row that no block could be undone from, a block is undone byte by byte."""
+
 NONE, SUB, UP, AVERAGE, PAETH = range(5)
 
 
@@ -188,7 +191,9 @@ def unfilter_rows(buffer, height, row_bytes, step):
             buffer[to + k] = _byte(I8(buffer[source + k]) + (up >> 1 if kind == AVERAGE else up))
         at = step
         last = row_bytes - BLOCK
+        misses = 0
         while at < row_bytes:
+            began = at
             copies = kind != SUB and y > 0
             if copies:
                 for k in range(at - step, at):
@@ -228,13 +233,17 @@ def unfilter_rows(buffer, height, row_bytes, step):
                         for k in range(to + at, to + at + count):
                             buffer[k] = buffer[k - neighbour]
                     at += count
-            end = row_bytes if at > last else min(at + (BLOCK if kind == AVERAGE else step), row_bytes)
+            # Byte by byte: one pixel, more where residuals crowd, and all that is left of the row.
+            misses = 0 if at > began else misses + 1
+            end = row_bytes if at > last else at + (step if misses < CROWD else BLOCK)
+            value = I8(buffer[to + at - 1])
             for k in range(at, end):
-                near = I8(buffer[to + k - step])
+                near = value if step == 1 else I8(buffer[to + k - step])
                 if kind == AVERAGE:
                     near = (near + (I8(buffer[above + k]) if y > 0 else I8(0))) >> 1
                 elif kind == PAETH:
                     near = _paeth(near, I8(buffer[above + k]), I8(buffer[above + k - step]))
-                buffer[to + k] = _byte(I8(buffer[source + k]) + near)
+                value = (I8(buffer[source + k]) + near) & 255
+                buffer[to + k] = U1(value)
             at = end
     return 0
