@@ -48,11 +48,13 @@ class Holding(NamedTuple):
 
     Attributes:
         known: Every value means something there: an evaluated class, an ignored class or void.
-        evaluated: Every value is an evaluated class or the void number: what a model writes.
+        evaluated: Every value is an evaluated class or the void number.
+        classes: Every value is an evaluated class: what most models write.
     """
 
     known: tuple[str, ...]
     evaluated: tuple[str, ...]
+    classes: tuple[str, ...]
 
     @property
     def of_ground_truth(self) -> str | None:
@@ -61,8 +63,8 @@ class Holding(NamedTuple):
 
     @property
     def of_predictions(self) -> str | None:
-        """The one space in which a model could have written them, else None. A model seldom predicts a class that is not evaluated."""
-        fitting = self.evaluated or self.known
+        """The one space in which a model could have written them, else None. Few models predict void or a class that is not evaluated."""
+        fitting = self.classes or self.evaluated or self.known
         return fitting[0] if len(fitting) == 1 else None
 
 
@@ -79,6 +81,7 @@ def spaces_holding(dataset: Dataset, values: Iterable[int]) -> Holding:
     distinct = sorted({int(value) for value in values})
     known: dict[str, list[int]] = {}
     evaluated: dict[str, list[int]] = {}
+    predicted: dict[str, list[int]] = {}
     for space in dataset.spaces:
         value_map = dataset.value_map(space)
         classes = value_map.classes(distinct).tolist()  # type: ignore[arg-type]
@@ -90,7 +93,9 @@ def spaces_holding(dataset: Dataset, values: Iterable[int]) -> Holding:
         written = all(index < dataset.num_classes or value in void_numbers for value, index in zip(distinct, classes, strict=True))
         if written and classes not in evaluated.values():
             evaluated[space] = classes
-    return Holding(tuple(known), tuple(evaluated))
+        if max(classes, default=0) < dataset.num_classes and classes not in predicted.values():
+            predicted[space] = classes
+    return Holding(tuple(known), tuple(evaluated), tuple(predicted))
 
 
 def available() -> tuple[str, ...]:

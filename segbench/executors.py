@@ -38,7 +38,7 @@ def opened(
         yield executor, workers or getattr(executor, "_max_workers", None) or available_workers()
         return
     name = executor or "threads"
-    count = workers or available_workers()
+    count = available_workers() if workers is None else workers
     if name not in NAMES:
         raise ConfigError(
             f"no executor is called {name!r}", hint=f"one of {', '.join(NAMES)}, or a concurrent.futures.Executor from Python"

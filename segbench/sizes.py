@@ -19,7 +19,7 @@ def resized(values: NDArray, size: tuple[int, ...], rule: str) -> NDArray:
     """Labels at another size by nearest neighbour, in exact integer arithmetic.
 
     `nearest` takes row floor(i * s) (OpenCV INTER_NEAREST, torch `nearest`), `nearest-exact` floor((i + 0.5) * s) (Pillow NEAREST, torch
-    `nearest-exact`), with s = old / new.
+    `nearest-exact`, up to their rounding), with s = old / new.
     """
     axes = []
     for new, old in zip(size, values.shape, strict=True):

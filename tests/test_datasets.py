@@ -422,8 +422,23 @@ def test_spaces_holding(name, values, known, evaluated):
     holding = spaces_holding(datasets.load(name), values)
     assert (holding.known, holding.evaluated) == (known, evaluated)
     assert holding.of_ground_truth == (known[0] if len(known) == 1 else None)
-    fitting = evaluated or known
+    assert set(holding.classes) <= set(evaluated)
+    fitting = holding.classes or evaluated or known
     assert holding.of_predictions == (fitting[0] if len(fitting) == 1 else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("cityscapes", {7, 8, 11}, None),  # evaluated classes of both spaces
+        ("cityscapes", {0, 7, 8}, "train"),  # as label ids, 0 would be a prediction of void
+        ("ade20k_150", {1, 149}, None),
+        ("ade20k_150", {0, 149}, "contiguous"),
+        ("ade20k_150", {1, 150}, "label"),
+    ],
+)
+def test_predictions_are_told_by_what_models_write(name, values, told):
+    assert spaces_holding(datasets.load(name), values).of_predictions == told
 
 
 def test_payload_holds_what_changes_numbers_only():

@@ -28,6 +28,9 @@ RGB_TYPES = (2, 6)
 SAMPLED = 4
 """Files whose values are looked at to tell id spaces apart: the first three and the last."""
 
+MORE_SAMPLED = 1000
+"""Further files that are looked at where the first ones fit more than one id space."""
+
 
 @dataclass(frozen=True, eq=False)
 class LabelFiles:
@@ -156,7 +159,7 @@ def open_label_files(path: Path, request: Request) -> LabelFiles:
     files = unique_keys(names, str(path), dataset.matching)
     format_name, kind = kind_of([os.path.join(root, name) for name in _sample(list(files.values()))])
     colours = colour_meaning(dataset)
-    if format_name == "rgb-png" and colours is None:
+    if format_name == "rgb-png" and not colours:
         raise _colours_unexpected(os.path.join(root, names[0]), dataset)
     source = LabelFiles(format_name, str(root), files, dataset.value_map(dataset.spaces[0]), colours, request.layout, request.threshold)
     space = "palette" if format_name == "rgb-png" else told_space(source, request)
@@ -206,9 +209,14 @@ def told_space(source: LabelFiles, request: Request) -> str:
         if space in dataset.spaces and all(name.endswith(ending) for name in names):
             return space
     seen: set[int] = set()
-    for key in _sample(list(source.files)):
-        seen.update(np.unique(source._decoded(source.file(key))[0]).tolist())
-    holding = spaces_holding(dataset, seen)
+    sample = _sample(list(source.files))
+    # a few files usually tell; where they do not, all of them may
+    for keys in (sample, [key for key in source.files if key not in sample][:MORE_SAMPLED]):
+        for key in keys:
+            seen.update(np.unique(source._decoded(source.file(key))[0]).tolist())
+        holding = spaces_holding(dataset, seen)
+        if len(holding.known) <= 1:
+            break
     told = holding.of_ground_truth if request.role == "gt" else holding.of_predictions
     if told:
         return told
