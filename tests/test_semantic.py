@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segbench import datasets, protocols
-from segbench.errors import ComparabilityError, ConfigError, InputError, LabelError, PairingError, ShapeError
+from segbench.errors import ComparabilityError, ConfigError, FormatError, InputError, LabelError, PairingError, ShapeError
 from segbench.metrics import confusion
 from segbench.metrics.boundaries import boundary_counts, boundary_distance_px
 from segbench.metrics.catalogue import METRICS
+from segbench.metrics.cityscapes import instance_categories
 from segbench.metrics.semantic import COMPUTE, SemanticAccumulator, choose, scores, split, tables_for
 from segbench.samples import LabelMap
 from tests import naive
@@ -433,6 +434,7 @@ def test_regions_without_instances_and_mixed_groups_have_no_iiou():
         "tp": [1, 1],
         "category_tp": [2, 1],
     }
+    assert list(instance_categories(dataset)) == ["toy"]
     found = accumulator.compute(POOLED)
     assert found.metrics["semantic/category_iiou"] == 1.0
     assert [row["iiou"] for row in found.per_class] == [0.0, 0.5, None, 1.0], "the ball has a false positive and no instance"
@@ -508,6 +510,14 @@ def test_evidence_of_other_classes_is_refused():
         scores(evidence, datasets.simple(3), POOLED)
     with pytest.raises(ConfigError, match="no evidence table 'pixel'"):
         SemanticAccumulator(DATASET, ("pixel",))
+
+
+@pytest.mark.parametrize(("column", "values"), [("gt", [0, 9]), ("pred", [-1, 0]), ("gt", [2, 1])])
+def test_damaged_evidence_is_refused(column, values):
+    evidence = accumulate([([[0, 1]], [[1, 2]])]).evidence()
+    evidence.tables["pixels"][column][:] = values
+    with pytest.raises(FormatError, match="damaged"):
+        scores(evidence, DATASET, POOLED)
 
 
 @given(SETS, st.sampled_from(ALL), st.sampled_from(ALL))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segbench import evidence as evidences
 from segbench.datasets import Dataset
-from segbench.errors import ComparabilityError, ConfigError, PairingError, ShapeError
+from segbench.errors import ComparabilityError, ConfigError, FormatError, PairingError, ShapeError
 from segbench.evidence import Evidence
 from segbench.metrics import boundaries, cityscapes, confusion, per_image
 from segbench.metrics.base import Scores, defined, defined_list
@@ -263,6 +263,7 @@ def scores(evidence: Evidence, dataset: Dataset, rules: RuleSet, metrics: Iterab
 
     Raises:
         ComparabilityError: the evidence has another number of classes than the data set.
+        FormatError: its rows are out of order or name classes that do not exist.
     """
     _check(evidence, dataset)
     if metrics is None:
@@ -338,6 +339,13 @@ def _check(evidence: Evidence, dataset: Dataset) -> None:
             f"the evidence is of task {evidence.task} with {evidence.num_classes} classes; {dataset.name} has {dataset.num_classes} "
             f"semantic classes"
         )
+    for name, table in evidence.tables.items():
+        for column in ("gt", "pred") if name == "pixels" else ("class",):
+            if len(table[column]) and not 0 <= table[column].min() <= table[column].max() <= evidence.num_classes:
+                raise FormatError(f"evidence table {name!r} is damaged: its column {column!r} holds a class that does not exist")
+    pixels = evidence.rows("pixels")
+    if (np.diff(pixels["image"].astype(np.int64) * (evidence.num_classes + 1) + pixels["gt"]) < 0).any():
+        raise FormatError("evidence table 'pixels' is damaged: its rows are out of order")
 
 
 @dataclass(frozen=True)

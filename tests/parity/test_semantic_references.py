@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segbench import datasets, protocols
+from segbench.metrics.boundaries import boundary_counts
 from segbench.metrics.semantic import SemanticAccumulator
 from segbench.samples import LabelMap
 from tests.parity import twins
@@ -110,6 +111,7 @@ def test_mmseg_rounding_is_reproducible_from_the_value():
     assert np.round(np.float32(value) * 100, 2) == np.round(twins.mmsegmentation(pairs, 19)["miou"] * 100, 2)
 
 
+@pytest.mark.frameworks
 @pytest.mark.parametrize(("num_classes", "tolerance"), [(2, 0.0), (5, 0.0), (7, 0.0), (19, 3e-7), (150, 3e-7)])
 def test_equals_torchmetrics(num_classes, tolerance):
     torch = pytest.importorskip("torch", reason="torchmetrics runs in its own environment")
@@ -149,6 +151,7 @@ def city_scenes(tmp_path, seed, num_images=6):
     return dataset, rows
 
 
+@pytest.mark.frameworks
 def test_equals_cityscapesscripts(tmp_path, monkeypatch):
     monkeypatch.setenv("CITYSCAPES_DATASET", str(tmp_path))
     if not hasattr(np, "in1d"):  # it still calls what NumPy 2.4 took away
@@ -171,3 +174,25 @@ def test_equals_cityscapesscripts(tmp_path, monkeypatch):
         assert row["iou"] == expected["classScores"][row["name"]]
         instance_score = expected["classInstScores"][row["name"]]
         assert row["iiou"] == (None if math.isnan(instance_score) else instance_score)
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(("size", "num_classes"), [((240, 320), 5), ((37, 512), 3), ((1, 9), 2)])
+def test_boundaries_equal_opencv_erosion(size, num_classes):
+    """boundary-iou-api's way: pad by one pixel of nothing, erode d times by 3x3, subtract; one class after the other."""
+    cv2 = pytest.importorskip("cv2", reason="OpenCV runs in its own environment")
+    rng = np.random.default_rng(size[1])
+    blocks = rng.integers(0, num_classes, (size[0] // 20 + 1, size[1] // 20 + 1))
+    gt = np.kron(blocks, np.ones((20, 20), int))[: size[0], : size[1]].astype(np.uint16)
+    pred = np.where(rng.random(size) < 0.001, 0, np.roll(gt, 3, 1)).astype(np.uint16)
+    distance_px = max(1, round(0.02 * np.sqrt(size[0] ** 2 + size[1] ** 2)))
+    edges = []
+    for c in range(num_classes):
+        for side in (gt, pred):
+            mask = (side == c).astype(np.uint8)
+            padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+            edges.append((mask - cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=distance_px)[1:-1, 1:-1]).astype(bool))
+    table = boundary_counts(pred, gt, num_classes)
+    expected = [((a & b).sum(), a.sum(), b.sum()) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    found = dict(zip(table["class"].tolist(), zip(table["intersection"], table["gt"], table["pred"], strict=True), strict=True))
+    assert [found.get(c, (0, 0, 0)) for c in range(num_classes)] == expected
