@@ -72,7 +72,8 @@ _SEMANTIC = (
         _NOWHERE + "; under voc as soon as one class has neither",
         "ade20k averages over all classes, one that is nowhere with 0. detectron2 leaves out classes that are only predicted. voc "
         "is undefined when a "
-        "class is nowhere. torchmetrics.MeanIoU averages the IoUs of single images: 68.5 against 79.7 on the same 20 street scenes. "
+        "class is nowhere. torchmetrics.MeanIoU averages the IoUs of single images: 68.5 against 79.7 on the same 20 generated "
+        "street scenes. "
         "mmseg sums in "
         "float32, which moves the 7th digit.",
         "Everingham et al., The PASCAL Visual Object Classes Challenge; " + _FCN,
@@ -196,5 +197,6 @@ def find(name: str) -> MetricInfo:
     full = next((known for known in METRICS if known == name or known.partition("/")[2] == name), None)
     if full is None:
         close = difflib.get_close_matches(name, [*METRICS, *(known.partition("/")[2] for known in METRICS)], 3, 0.5)
-        raise ConfigError(f"no metric is called {name!r}", hint=f"did you mean {' or '.join(close)}?" if close else "segbench explain lists all")
+        raise ConfigError(f"no metric is called {name!r}", hint=f"did you mean {' or '.join(close)}?" if close else "segbench explain lists
+        all")
     return METRICS[full]
