@@ -197,6 +197,6 @@ def find(name: str) -> MetricInfo:
     full = next((known for known in METRICS if known == name or known.partition("/")[2] == name), None)
     if full is None:
         close = difflib.get_close_matches(name, [*METRICS, *(known.partition("/")[2] for known in METRICS)], 3, 0.5)
-        raise ConfigError(f"no metric is called {name!r}", hint=f"did you mean {' or '.join(close)}?" if close else "segbench explain lists
-        all")
+        hint = f"did you mean {' or '.join(close)}?" if close else "segbench explain lists all"
+        raise ConfigError(f"no metric is called {name!r}", hint=hint)
     return METRICS[full]
