@@ -12,6 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "Accumulation",
+    "Dataset",
+    "InputError",
+    "Result",
+    "SegbenchError",
+    "__version__",
+    "accumulator",
+    "evaluate",
+    "inspect",
+]
+
 _EXPORTS = {
     "evaluate": "segbench.evaluation",
     "accumulator": "segbench.accumulation",
@@ -23,8 +35,6 @@ _EXPORTS = {
     "InputError": "segbench.errors",
 }
 """Public names and where they live; a module is imported when one of its names is first used."""
-
-__all__ = ["__version__", *_EXPORTS]
 
 if TYPE_CHECKING:
     from segbench.accumulation import Accumulation, accumulator

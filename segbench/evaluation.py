@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from segbench import __version__, datasets, executors, protocols
-from segbench.adapters import open_source
+from segbench.adapters import check_exists, open_source
 from segbench.adapters.base import Request, Source
 from segbench.adapters.pairing import MISSING_RULES, Pairing, pair
 from segbench.datasets import Dataset
@@ -97,6 +97,7 @@ def evaluate(
         raise ConfigError(f"no resize rule is called {resize!r}", hint=f"one of {', '.join(RESIZE_RULES)}")
     chosen_task = "semantic" if task == "auto" else task
     tasks.TASKS.get(chosen_task)
+    check_exists(predictions, ground_truth)
     labels = resolved_dataset(ground_truth, dataset, num_classes, ignore_index, say)
     rules = protocols.load(protocol or labels.protocol(chosen_task), chosen_task)
     tables = tasks.tables_for(chosen_task, metrics)

@@ -27,10 +27,8 @@ def recognised(path: Path, task: str) -> Format:
     """The format of a path: the built-in that is surest, else a plug-in.
 
     Raises:
-        FormatError: the path does not exist, or no format recognises it.
+        FormatError: no format recognises it.
     """
-    if not path.exists():
-        raise FormatError("no such file or folder", files=[str(path)], hint="check the path; predictions come first, ground truth second")
     formats = [FORMATS.get(name) for name in FORMATS.names()]
     scored = [(entry.sniff(path)[0], -position, entry) for position, entry in enumerate(formats) if task in entry.tasks]
     best = max(scored, key=lambda item: item[:2], default=None)
@@ -60,6 +58,17 @@ def open_source(value: object, request: Request, task: str, name: str | None = N
         return open_arrays(value, request)
     path = Path(str(value))
     entry = FORMATS.get(name) if name else recognised(path, task)
-    if name and not path.exists():
-        recognised(path, task)
     return entry.open(path, request)
+
+
+def check_exists(*values: object) -> None:
+    """Refuses paths that lead nowhere; samples in memory pass.
+
+    Raises:
+        FormatError: no such file or folder.
+    """
+    from segbench.adapters.arrays import is_memory
+
+    gone = [str(value) for value in values if not is_memory(value) and not Path(str(value)).exists()]
+    if gone:
+        raise FormatError("no such file or folder", files=gone, hint="check the path; predictions come first, ground truth second")

@@ -26,7 +26,8 @@ def semantic(matrix: NDArray[np.int64], dataset: Dataset) -> list[str]:
         if accuracy < LOW and moved > HIGH * accuracy and moved > LOW:
             direction = "one too high" if shift > 0 else "one too low"
             found.append(
-                f"[SB111] predicted ids look {direction}: pixel accuracy is {100 * accuracy:.1f} %, and would be {100 * moved:.1f} % moved by one; "
+                f"[SB111] predicted ids look {direction}: pixel accuracy is {100 * accuracy:.1f} %, and would be {100 * moved:.1f} % "
+                f"moved by one; "
                 f"see --id-space (segbench datasets {dataset.name})"
             )
     predicted = matrix[:, :-1].sum(0)

@@ -1,0 +1,89 @@
+"""inspect(): what a path holds, which presets fit, what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segbench import datasets
+from segbench.errors import FormatError
+from segbench.inspection import fitting_preset, inspect
+
+STREET = Path(__file__).parent.parent / "fixtures" / "street"
+
+
+def write(path: Path, array: np.ndarray, palette: list[int] | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(array)
+    if palette:
+        image.putpalette(palette)
+    image.save(path)
+
+
+def test_fixture_is_in_order():
+    found = inspect(STREET / "gt")
+    assert (found.files, found.read, found.problems) == (12, 12, [])
+    assert found.fits == [{"dataset": "street", "space": "label", "why": "every value means something"}]
+    assert sum(found.values.values()) == sum(np.asarray(Image.open(path)).size for path in (STREET / "gt").glob("*.png"))
+
+
+def test_presets_that_fit(tmp_path):
+    write(tmp_path / "a.png", np.array([[0, 20, 255]], np.uint8))
+    names = [fit["dataset"] for fit in inspect(tmp_path).fits]
+    assert "pascal_voc" in names
+    assert "camvid_11" not in names
+
+
+def test_problems(tmp_path):
+    write(tmp_path / "a.png", np.array([[0, 255]], np.uint8))
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
+    (tmp_path / "c.jpg").write_bytes(b"\xff\xd8\xff")
+    write(tmp_path / "a_pred.png", np.array([[0, 255]], np.uint8))
+    codes = {problem.code for problem in inspect(tmp_path).problems}
+    assert codes == {"SB112", "SB160", "SB161", "SB120"}
+
+
+def test_values_unknown_to_a_data_set(tmp_path):
+    write(tmp_path / "a.png", np.array([[0, 200]], np.uint8))
+    problem = inspect(tmp_path, datasets.load("pascal_voc")).problems[0]
+    assert problem.code == "SB110"
+    assert "200 (1 px)" in problem.message
+
+
+def test_colours(tmp_path):
+    voc = datasets.load("pascal_voc")
+    write(tmp_path / "a.png", np.array([[row.color for row in voc.evaluated]], np.uint8))
+    found = inspect(tmp_path)
+    assert "#800000" in found.values
+    assert {"pascal_voc"} <= {fit["dataset"] for fit in found.fits}
+
+
+def test_limit_and_single_file():
+    assert inspect(STREET / "gt", limit=2).read == 2
+    assert inspect(next((STREET / "gt").glob("*.png"))).files == 1
+
+
+def test_nothing_here(tmp_path):
+    assert inspect(tmp_path).files == 0
+    with pytest.raises(FormatError):
+        inspect(tmp_path / "nowhere")
+
+
+def test_fitting_preset(tmp_path):
+    voc = datasets.load("pascal_voc")
+    palette = [channel for index in range(256) for channel in (voc.evaluated[index].color if index < 21 else (0, 0, 0))]
+    write(tmp_path / "voc" / "a.png", np.array([[0, 20]], np.uint8), palette)
+    write(tmp_path / "grey" / "a.png", np.array([[0, 20]], np.uint8))
+    write(tmp_path / "city" / "ulm_000001_000019_gtFine_labelIds.png", np.array([[7]], np.uint8))
+    write(tmp_path / "ade" / "ADE_val_00000001.png", np.array([[7]], np.uint8))
+    told = {name: fitting_preset(tmp_path / name)[0] for name in ("voc", "grey", "city", "ade")}
+    assert {name: preset.name if preset else None for name, preset in told.items()} == {
+        "voc": "pascal_voc",
+        "grey": None,
+        "city": "cityscapes",
+        "ade": "ade20k_150",
+    }
+    assert fitting_preset(tmp_path / "nowhere") == (None, "")
