@@ -1,0 +1,210 @@
+"""Segment ids of two maps, pixel by pixel, as runs: what a panoptic evaluation does with pixels.
+
+Maps are read as bytes, whatever their type: a pixel is `step` bytes, the lowest first, so that the three channels of an RGB id map are
+read as
+they lie. A pixel starts a run where one of its bytes differs from the byte `step` before it; 32 bytes of both maps are compared at once,
+and identifiers are looked up only where a run starts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.extending import intrinsic, register_jitable
+
+from segbench.kernels._jit import I4, I8, U1, U2, kernel, ro, rw
+
+BLOCK = 32
+"""Bytes compared at once: one AVX2 register."""
+
+
+def _vector_operations():
+    """Comparison of `BLOCK` unaligned bytes, which Numba has no spelling for."""
+    word = ir.IntType(64)
+    vector = ir.VectorType(ir.IntType(8), BLOCK)
+
+    def load(context, builder, array_type, array, at):
+        data = context.make_array(array_type)(context, builder, array).data
+        value = builder.load(builder.bitcast(builder.gep(data, [at]), vector.as_pointer()))
+        value.align = 1
+        return value
+
+    @intrinsic
+    def changes(typing, values, at, step):
+        def generate(context, builder, signature, args):
+            kind = signature.args[0]
+            here = load(context, builder, kind, args[0], args[1])
+            before = load(context, builder, kind, args[0], builder.sub(args[1], args[2]))
+            bits = builder.bitcast(builder.icmp_unsigned("!=", here, before), ir.IntType(BLOCK))
+            return builder.zext(bits, word)
+
+        return types.int64(values, types.int64, types.int64), generate
+
+    @intrinsic
+    def first_bit(typing, bits):
+        def generate(context, builder, signature, args):
+            return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+        return types.int64(types.int64), generate
+
+    return changes, first_bit
+
+
+def _plain_operations():
+    """The same, and what they mean, for runs without the compiler."""
+
+    def changes(values, at, step):
+        differing = values[at : at + BLOCK] != values[at - step : at - step + BLOCK]
+        return sum(1 << int(bit) for bit in np.flatnonzero(differing))
+
+    def first_bit(bits):
+        return (bits & -bits).bit_length() - 1
+
+    return changes, first_bit
+
+
+_changes, _first_bit = _plain_operations() if config.DISABLE_JIT else _vector_operations()
+
+
+@register_jitable
+def _value(values, at, step):
+    value = I8(values[at])
+    for k in range(1, step):
+        value |= I8(values[at + k]) << (8 * k)
+    return value
+
+
+@register_jitable
+def _index(ids, value):
+    """1 + the position of a value in ascending ids; 0 for nothing found."""
+    low, high = 0, len(ids)
+    while low < high:
+        middle = (low + high) >> 1
+        if ids[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low + 1 if low < len(ids) and ids[low] == value else 0
+
+
+@kernel(types.void(ro(U1), ro(U1), I8, ro(I8), ro(I8), rw(I8, 2)))
+def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, table):
+    """Counts how many pixels each pair of segments shares.
+
+    Args:
+        gt, pred: uint8[N * step], the bytes of both maps.
+        step: Bytes per pixel, 1 to 8.
+        gt_ids, pred_ids: int64[G] and int64[P], ascending: the ids to count.
+        table: int64[G + 1, P + 1], added to; row and column 0 are for ids that are not in the lists.
+    """
+    size = len(gt)
+    if size == 0:
+        return
+    start, at = 0, step
+    g_value, p_value = _value(gt, 0, step), _value(pred, 0, step)
+    g, p = _index(gt_ids, g_value), _index(pred_ids, p_value)
+    while True:
+        # the next byte at which either map changes
+        bits = I8(0)
+        while at + BLOCK <= size:
+            bits = _changes(gt, at, step) | _changes(pred, at, step)
+            if bits != 0:
+                break
+            at += BLOCK
+        if bits != 0:
+            at += _first_bit(bits)
+        else:
+            while at < size and gt[at] == gt[at - step] and pred[at] == pred[at - step]:
+                at += 1
+        pixel = at // step
+        table[g, p] += pixel - start
+        if at >= size:
+            return
+        start = pixel
+        at = pixel * step
+        value = _value(gt, at, step)
+        if value != g_value:
+            g_value, g = value, _index(gt_ids, value)
+        value = _value(pred, at, step)
+        if value != p_value:
+            p_value, p = value, _index(pred_ids, value)
+        at += step
+
+
+@kernel(I8(ro(U1), I8, rw(I8)))
+def run_values(values, step, found):
+    """The id of every run of equal pixels of one map.
+
+    Args:
+        values: uint8[N * step].
+        step: Bytes per pixel, 1 to 8.
+        found: int64[N], filled from the front.
+
+    Returns:
+        How many runs there are.
+    """
+    size, count, at = len(values), 0, 0
+    while at < size:
+        found[count] = _value(values, at, step)
+        count += 1
+        at += step
+        bits = I8(0)
+        while at + BLOCK <= size:
+            bits = _changes(values, at, step)
+            if bits != 0:
+                break
+            at += BLOCK
+        if bits != 0:
+            at += _first_bit(bits)
+        else:
+            while at < size and values[at] == values[at - step]:
+                at += 1
+        at = at // step * step
+    return count
+
+
+@kernel(types.void(ro(U1), I8, ro(I8), ro(U2), rw(U2)))
+def index_segments(values, step, ids, indices, found):
+    """The index of every pixel's segment.
+
+    Args:
+        values: uint8[N * step].
+        step: Bytes per pixel, 1 to 8.
+        ids: int64[S], ascending.
+        indices: uint16[S + 1]: what to write for an id that is not listed, then for each listed one.
+        found: uint16[N], written.
+    """
+    size, at = len(values), 0
+    while at < size:
+        start = at // step
+        index = indices[_index(ids, _value(values, at, step))]
+        at += step
+        bits = I8(0)
+        while at + BLOCK <= size:
+            bits = _changes(values, at, step)
+            if bits != 0:
+                break
+            at += BLOCK
+        if bits != 0:
+            at += _first_bit(bits)
+        else:
+            while at < size and values[at] == values[at - step]:
+                at += 1
+        end = at // step
+        for pixel in range(start, end):
+            found[pixel] = index
+        at = end * step
+
+
+@kernel(types.void(ro(U1), I8, I8, I8, rw(I4)))
+def pack_bytes(values, first_shift, second_shift, third_shift, packed):
+    """Three bytes per pixel to one integer: `first << first_shift | second << second_shift | third << third_shift`.
+
+    Args:
+        values: uint8[3 * N].
+        packed: int32[N], written.
+    """
+    for i in range(len(packed)):
+        first, second, third = I4(values[3 * i]), I4(values[3 * i + 1]), I4(values[3 * i + 2])
+        packed[i] = (first << first_shift) | (second << second_shift) | (third << third_shift)
