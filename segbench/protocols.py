@@ -97,24 +97,22 @@ _SEMANTIC = (
     _semantic(
         "cityscapes",
         "cityscapesScripts, evalPixelLevelSemanticLabeling.py",
-        "Predictions of a label that is not evaluated (caravan, trailer, ...) count as void here. cityscapesScripts' per-image "
-        "pixel accuracy "
-        "counts the ignored pixels instead of the others and is not reproduced.",
+        "Predictions of a label that is not evaluated (caravan, trailer, ...) count as void here. cityscapesScripts' per-image pixel "
+        "accuracy counts the ignored pixels instead of the others and is not reproduced.",
         summation="sequential",
     ),
     _semantic(
         "mmseg",
         "MMSegmentation 1.x, IoUMetric",
-        "mmseg prints np.round(100 * value, 2). Its total accuracy is a torch sum, whose order depends on the CPU; here classes are "
-        "added in order. "
-        "It silently drops predictions beyond the classes; here they are an error.",
+        "mmseg prints np.round(100 * value, 2). Its total accuracy is a torch sum, whose order depends on the CPU; here classes are added "
+        "in order. It silently drops predictions beyond the classes; here they are an error.",
         arithmetic="float32",
     ),
     _semantic(
         "detectron2",
         "detectron2, SemSegEvaluator",
-        "detectron2 prints 100 * value. Its Boundary IoU erodes the class numbers as grey levels; segbench's boundary_iou does not "
-        "follow it.",
+        "detectron2 prints 100 * value. Its Boundary IoU erodes the class numbers as grey levels; segbench's boundary_iou does not follow "
+        "it.",
         void_prediction="excluded",
         mean_over="gt",
         summation="present",
@@ -132,23 +130,21 @@ _SEMANTIC = (
         "voc",
         "PASCAL VOC devkit, VOCevalseg.m",
         "The mean is over all classes, so a class that is nowhere makes it undefined (NaN in the devkit). The devkit refuses a void "
-        "prediction; "
-        "here it is a miss.",
+        "prediction; here it is a miss.",
         mean_over="all",
         summation="sequential",
     ),
     _semantic(
         "huggingface",
         "Hugging Face evaluate, metric mean_iou",
-        "The rules of `pooled`. evaluate's reduce_labels shifts the ground truth only, so numbers differ where the predictions were "
-        "not shifted too.",
+        "The rules of `pooled`. evaluate's reduce_labels shifts the ground truth only, so numbers differ where the predictions were not "
+        "shifted too.",
     ),
     _semantic(
         "torchmetrics",
         "torchmetrics.segmentation.MeanIoU",
         "A mean of IoUs of single images, not of the set. MeanIoU has no ignore index; here void pixels are left out. Beyond seven "
-        "classes the order "
-        "of torch's sums depends on the CPU; here classes are added in order.",
+        "classes the order of torch's sums depends on the CPU; here classes are added in order.",
         pooling="image_class",
         arithmetic="float32",
         summation="sequential",

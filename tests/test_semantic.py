@@ -20,8 +20,6 @@ from segbench.metrics.semantic import COMPUTE, SemanticAccumulator, choose, scor
 from segbench.samples import LabelMap
 from tests import naive
 
-settings.register_profile("kernels", deadline=None)  # the first example may compile one
-settings.load_profile("kernels")
 
 NUM_CLASSES = 4
 DATASET = datasets.simple(NUM_CLASSES)

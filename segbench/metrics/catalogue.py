@@ -52,8 +52,7 @@ _SEMANTIC = (
         "sum_c n[c, c] / labelled pixels",
         "no pixel is labelled",
         "detectron2 leaves out pixels predicted as void. mmseg divides float32 sums. cityscapesScripts' per-image counts are of the "
-        "ignored pixels. "
-        "Tools without an ignore rule count void pixels.",
+        "ignored pixels. Tools without an ignore rule count void pixels.",
         _FCN,
     ),
     _higher(
@@ -61,8 +60,8 @@ _SEMANTIC = (
         "mean accuracy",
         "mean over classes with ground truth of n[c, c] / sum_p n[c, p]",
         "no pixel is labelled",
-        "This is mean recall: mmseg calls it mAcc, scikit-learn balanced accuracy. It is not mean IoU, though some tools print one "
-        "for the other.",
+        "This is mean recall: mmseg calls it mAcc, scikit-learn balanced accuracy. It is not mean IoU, though some tools print one for "
+        "the other.",
         _FCN,
     ),
     _higher(
@@ -70,12 +69,9 @@ _SEMANTIC = (
         "mIoU",
         "mean over classes of TP / (TP + FP + FN), counted over the whole set",
         _NOWHERE + "; under voc as soon as one class has neither",
-        "ade20k averages over all classes, one that is nowhere with 0. detectron2 leaves out classes that are only predicted. voc "
-        "is undefined when a "
-        "class is nowhere. torchmetrics.MeanIoU averages the IoUs of single images: 68.5 against 79.7 on the same 20 generated "
-        "street scenes. "
-        "mmseg sums in "
-        "float32, which moves the 7th digit.",
+        "ade20k averages over all classes, one that is nowhere with 0. detectron2 leaves out classes that are only predicted. voc is "
+        "undefined when a class is nowhere. torchmetrics.MeanIoU averages the IoUs of single images: 68.5 against 79.7 on the same 20 "
+        "generated street scenes. mmseg sums in float32, which moves the 7th digit.",
         "Everingham et al., The PASCAL Visual Object Classes Challenge; " + _FCN,
     ),
     _higher(
@@ -91,9 +87,8 @@ _SEMANTIC = (
         "mean Dice",
         "mean over classes of 2 TP / (2 TP + FP + FN), counted over the whole set",
         _NOWHERE,
-        "Medical tools average the Dice of single cases, and disagree about empty masks: nnU-Net leaves them out, MONAI drops cases "
-        "with empty ground "
-        "truth even where something is predicted, MetricsReloaded counts 1. mmseg divides in float32.",
+        "Medical tools average the Dice of single cases, and disagree about empty masks: nnU-Net leaves them out, MONAI drops cases with "
+        "empty ground truth even where something is predicted, MetricsReloaded counts 1. mmseg divides in float32.",
         "Dice, Measures of the Amount of Ecologic Association Between Species, 1945",
     ),
     _higher(
@@ -109,9 +104,8 @@ _SEMANTIC = (
         "mIoU over images (mIoU^I)",
         "mean over images of the mean IoU over the classes in that image's ground truth",
         "no image has a labelled pixel",
-        "torchmetrics.MeanIoU also counts classes that are only predicted, and averages all (image, class) pairs at once. JDTLosses "
-        "has float32 and a "
-        "special rule for binary tasks.",
+        "torchmetrics.MeanIoU also counts classes that are only predicted, and averages all (image, class) pairs at once. JDTLosses has "
+        "float32 and a special rule for binary tasks.",
         _FINE,
     ),
     _higher(
@@ -136,9 +130,8 @@ _SEMANTIC = (
         "mean over classes of TP / (TP + FP + FN) over boundary pixels; a pixel is one where another class or the image edge lies within "
         "d = max(1, round(0.02 * diagonal)) pixels (Chebyshev)",
         _NOWHERE,
-        "detectron2 erodes class numbers as grey levels, so that interiors become class 0 and boundaries other classes; its "
-        "per-class values are wrong "
-        "for more than two classes. MetricsReloaded measures Euclidean distance, one pixel wide unless told.",
+        "detectron2 erodes class numbers as grey levels, so that interiors become class 0 and boundaries other classes; its per-class "
+        "values are wrong for more than two classes. MetricsReloaded measures Euclidean distance, one pixel wide unless told.",
         "Cheng et al., Boundary IoU, CVPR 2021; per class equal to boundary-iou-api where nothing is void",
         table="boundary",
         asked=True,
