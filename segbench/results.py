@@ -1,7 +1,7 @@
 """What an evaluation gives: scores with provenance, and the evidence behind them.
 
-`result.json` (schema `segbench.result/1`, segbench/schemas/result.schema.json), `evidence.npz` and `dataset.json` make a run folder. A loaded
-run is checked: the evidence against its digest, every metric by computing it again.
+`result.json` (schema `segbench.result/1`, segbench/schemas/result.schema.json), `evidence.npz` and `dataset.json` make a run folder. A run
+that is loaded is checked: the evidence against its digest, every metric by computing it again.
 """
 
 from __future__ import annotations
@@ -94,7 +94,12 @@ class Result:
         for name, task in self.tasks.items():
             values |= {prefix + metric: entry.value for metric, entry in task.metrics.items()}
             columns = tasks.per_class_metrics(name)
-            values |= {f"{prefix}{metric}/{row['name']}": row[column] for row in task.per_class for column, metric in columns.items()}
+            values |= {
+                f"{prefix}{metric}/{row['name']}": row[column]
+                for row in task.per_class
+                for column, metric in columns.items()
+                if column in row
+            }
         return values
 
     @property

@@ -75,7 +75,7 @@ def test_errors(run, arguments, code, words):
 
 
 def test_errors_as_json(run):
-    code, out, err = run("evaluate", PREDS, "nowhere", "--json")
+    code, out, _ = run("evaluate", PREDS, "nowhere", "--json")
     document = json.loads(out)
     assert (code, document["exit_code"], document["schema"]) == (3, 3, "segbench.error/1")
     assert document["files"] == ["nowhere"]

@@ -69,7 +69,7 @@ def test_values_by_id(result):
 
 
 def test_frames(result):
-    assert list(result.to_frame("metrics")["metric"])[0] == "semantic/pixel_accuracy"
+    assert result.to_frame("metrics")["metric"].iloc[0] == "semantic/pixel_accuracy"
     assert len(result.to_frame()) == 11
     assert len(result.to_frame("per_image")) == 12
     with pytest.raises(ConfigError):

@@ -24,8 +24,8 @@ from segbench.metrics.pairs import label_pairs
 from segbench.protocols import RuleSet, SemanticRules
 from segbench.samples import ImageId, LabelMap
 
-PER_CLASS = {"iou": "semantic/iou", "recall": "semantic/recall", "precision": "semantic/precision", "dice": "semantic/dice"}
-"""Columns of the per-class rows that are metrics of a class."""
+PER_CLASS = {column: f"semantic/{column}" for column in ("iou", "recall", "precision", "dice", "boundary_iou", "iiou")}
+"""Columns of the per-class rows that are metrics of a class; the last two only where they were counted."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "pixels": ("gt", "pred", "pixels"),

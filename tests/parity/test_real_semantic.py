@@ -6,14 +6,11 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from segbench import datasets, protocols
+import segbench
+from segbench import datasets
 from segbench.metrics import confusion
-from segbench.metrics.semantic import SemanticAccumulator
-from segbench.samples import LabelMap
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("SEGBENCH_DATA", ROOT / "../shared/data")).resolve()
@@ -33,28 +30,24 @@ def near(value, expected):
     return value == pytest.approx(expected, rel=0, abs=1e-12)
 
 
+@pytest.mark.parametrize("options", [{"executor": "serial"}, {"executor": "threads", "workers": 2}], ids=["serial", "threads"])
 @pytest.mark.parametrize("run", runs())
-def test_real_label_maps(run):
+def test_real_label_maps(run, options):
     dataset = datasets.simple(run["num_classes"], run["ignore"], run["class_names"])
-    meaning, accumulator = dataset.value_map("contiguous"), SemanticAccumulator(dataset)
-    for path in sorted((DATA / run["gt_dir"]).glob("*.png")):
-        maps = [np.ascontiguousarray(Image.open(file)) for file in (DATA / run["pred_dir"] / path.name, path)]
-        pred, gt = (LabelMap(path.name, values, meaning, file=str(path)) for values in maps)
-        accumulator.update([pred], [gt])
-    evidence = accumulator.evidence()
+    found = segbench.evaluate(DATA / run["pred_dir"], DATA / run["gt_dir"], dataset=dataset, **options)
+    evidence = found.evidences["semantic"]
     expected = json.loads((DATA / f"{run['expected']}.json").read_text())
-    found = accumulator.compute(protocols.load("pooled", "semantic"))
     assert len(evidence.images) == expected["n_images"]
     assert confusion.confusion(evidence)[:-1, :-1].tolist() == expected["confusion"]
     for ours, theirs in NAMES.items():
-        assert near(found.metrics[f"semantic/{ours}"], expected[theirs]), ours
+        assert near(found.value(f"semantic/{ours}"), expected[theirs]), ours
     for ours, theirs in {"iou": "IoU", "recall": "Acc"}.items():
         for row, value in zip(found.per_class, expected[theirs], strict=True):
             assert row[ours] is None if value is None or value != value else near(row[ours], value)
     for name, accuracy, miou in zip(*(found.per_image[column] for column in ("id", "pixel_accuracy", "miou")), strict=True):
-        assert near(accuracy, expected["per_image"][name]["pixAcc"])
-        assert near(miou, expected["per_image"][name]["mIoU_present"])
+        assert near(accuracy, expected["per_image"][f"{name}.png"]["pixAcc"])
+        assert near(miou, expected["per_image"][f"{name}.png"]["mIoU_present"])
     summary = json.loads((DATA / "expected_summary.json").read_text())[run["expected"]]
     assert summary["n_images"] == len(evidence.images)
     for ours, theirs in NAMES.items():
-        assert theirs not in summary or near(found.metrics[f"semantic/{ours}"], summary[theirs])
+        assert theirs not in summary or near(found.value(f"semantic/{ours}"), summary[theirs])
