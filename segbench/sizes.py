@@ -12,7 +12,7 @@ from segbench.errors import ShapeError
 
 RESIZE_RULES = ("nearest", "nearest-exact")
 
-Size = tuple[int, int]
+Size = tuple[int, ...]
 
 
 def resized(values: NDArray, size: tuple[int, ...], rule: str) -> NDArray:
@@ -45,13 +45,14 @@ def looks_like(pred: Size, gt: Size) -> str:
 def mismatch(found: Sequence[tuple[Size, Size, str, str]]) -> ShapeError:
     """The error for (pred size, gt size, pred file, gt file) rows that differ."""
     pred, gt, _, _ = found[0]
-    what = looks_like(pred, gt)
+    what = looks_like(pred, gt) if len(pred) == len(gt) == 2 else "of other axes"
     hint = "export at full size, or pass --resize nearest (floor(i*s)) or nearest-exact (Pillow)"
     if what.startswith("transposed"):
         hint = "save labels as (height, width), and load images without rotating them"
-    shown = [item for row in found[:3] for item in (("pred", row[2]), ("gt", row[3]))]
+    shown = [item for row in found[:3] for item in (("pred", row[2]), ("gt", row[3])) if item[1]]
+    ours, theirs = ("x".join(map(str, size)) for size in (pred, gt))
     return ShapeError(
-        f"prediction and ground truth differ in size: {pred[0]}x{pred[1]} vs {gt[0]}x{gt[1]}; the prediction is {what}",
+        f"prediction and ground truth differ in size: {ours} vs {theirs}; the prediction is {what}",
         files=shown,
         count=len(found),
         hint=hint,

@@ -553,4 +553,4 @@ def test_protocols_by_name():
     assert digests["pooled"] == digests["huggingface"], "equal rules, equal digest"
     assert len(set(digests.values())) == len(digests) - 1
     assert all(digest.startswith("sha256:") for digest in digests.values())
-    assert set(protocols.RULE_TITLES) == set(POOLED.options)
+    assert set(protocols.rule_titles("semantic")) == set(POOLED.options)

@@ -85,7 +85,7 @@ def _plain(step: RuleStep) -> dict:
 
 
 def _show_steps(name: str, value: float | None, first: str, second: str, steps: list[RuleStep]) -> None:
-    from segbench.protocols import RULE_TITLES
+    from segbench.protocols import rule_titles
     from segbench.results import percent
 
     def exact(number: float | None) -> str:
@@ -94,8 +94,9 @@ def _show_steps(name: str, value: float | None, first: str, second: str, steps: 
     listing = table(f"{name} under {first}: {percent(value)} %; under {second}, rule by rule")
     for head, justify in (("rule", "left"), ("from", "left"), ("to", "left"), ("change, points", "right"), ("then %", "right")):
         listing.add_column(head, justify=justify)  # type: ignore[arg-type]
+    titles = rule_titles(name.partition("/")[0])
     for step in steps:
-        listing.add_row(RULE_TITLES[step.rule], step.old, step.new, exact(step.delta[name]), exact(step.after[name]))
+        listing.add_row(titles[step.rule], step.old, step.new, exact(step.delta[name]), exact(step.after[name]))
     if steps:
         stdout().print(listing)
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.evidence import Evidence
-from segbench.protocols import SemanticRules
+from segbench.protocols.semantic import SemanticRules
 
 SPACING = float(np.spacing(1))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -12,17 +12,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench import evidence as evidences
 from segbench.datasets import Dataset
-from segbench.errors import ComparabilityError, ConfigError, FormatError, PairingError, ShapeError
-from segbench.evidence import Evidence
+from segbench.errors import ConfigError, FormatError
+from segbench.evidence import Evidence, Table
 from segbench.metrics import boundaries, cityscapes, confusion, per_image
+from segbench.metrics.accumulator import MapAccumulator, check_evidence
 from segbench.metrics.base import Scores, defined, defined_list
 from segbench.metrics.catalogue import METRICS
 from segbench.metrics.labels import pair_classes
 from segbench.metrics.pairs import label_pairs
-from segbench.protocols import RuleSet, SemanticRules
-from segbench.samples import ImageId, LabelMap
+from segbench.protocols import RuleSet
+from segbench.protocols.semantic import SemanticRules
+from segbench.samples import LabelMap
+from segbench.sizes import mismatch
 
 PER_CLASS = {column: f"semantic/{column}" for column in ("iou", "recall", "precision", "dice", "boundary_iou", "iiou")}
 """Columns of the per-class rows that are metrics of a class; the last two only where they were counted."""
@@ -35,101 +37,33 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """Columns of the evidence tables, after `image`."""
 
 
-class SemanticAccumulator:
-    """Exact evidence of semantic predictions: feed it pairs of label maps, merge it with others, ask it for scores.
+class SemanticAccumulator(MapAccumulator):
+    """Exact evidence of semantic predictions; `tables`: `pixels`, and where asked for `boundary` and `instances`."""
 
-    Empty is the identity of `merge`; merging is associative and commutative, and any split of the images gives the same evidence bit for
-    bit.
+    task = "semantic"
+    COLUMNS = COLUMNS
+    ALWAYS = ("pixels",)
 
-    Args:
-        dataset: What the labels mean.
-        tables: `pixels`, and where asked for `boundary` and `instances`.
-    """
-
-    def __init__(self, dataset: Dataset, tables: Sequence[str] = ("pixels",)) -> None:
-        self.dataset = dataset
-        self.tables = tuple(dict.fromkeys(("pixels", *tables)))
-        unknown = set(self.tables) - set(COLUMNS)
-        if unknown:
-            raise ConfigError(f"there is no evidence table {min(unknown)!r}", hint=f"one of: {', '.join(COLUMNS)}")
-        self._ids: list[ImageId] = []
-        self._order: list[int] = []
-        self._sizes: list[tuple[int, int]] = []
-        self._rows: dict[str, list[Mapping[str, NDArray]]] = {name: [] for name in self.tables}
-        self._merged: list[Evidence] = []
-
-    def update(self, pred: Iterable[LabelMap], gt: Iterable[LabelMap]) -> None:
-        """Counts pairs of label maps. A pair that raises leaves nothing of itself behind.
+    def rows(self, pred: LabelMap, gt: LabelMap) -> dict[str, Table]:
+        """The rows of one image.
 
         Raises:
-            PairingError: the two sides differ in length or ids.
-            ShapeError: the two maps of a pair differ in size.
+            ShapeError: the two maps differ in size.
             LabelError: a value means no class.
         """
-        try:
-            for prediction, truth in zip(pred, gt, strict=True):
-                self._add(prediction, truth)
-        except ValueError as error:
-            if "zip()" not in str(error):
-                raise
-            raise PairingError("there is not one prediction for every ground truth of a batch") from None
-
-    def _add(self, pred: LabelMap, gt: LabelMap) -> None:
-        if pred.id != gt.id:
-            raise PairingError(f"a prediction for image {pred.id} came with the ground truth of image {gt.id}")
         if pred.values.shape != gt.values.shape:
-            sizes = ["x".join(map(str, sample.values.shape)) for sample in (pred, gt)]
-            raise ShapeError(
-                f"prediction and ground truth differ in size: {sizes[0]} vs {sizes[1]} (image {gt.id})",
-                files=[(role, sample.file) for role, sample in (("pred", pred), ("gt", gt)) if sample.file],
-                hint="export at full size, or pass --resize nearest",
-                code="SB101",
-            )
+            raise mismatch([(pred.values.shape, gt.values.shape, pred.file, gt.file)])
         rows = {"pixels": pair_classes(pred, gt, *label_pairs(pred, gt), self.dataset)}
         if "boundary" in self.tables:
             maps = boundaries.class_map(pred), boundaries.class_map(gt)
             rows["boundary"] = boundaries.boundary_counts(*maps, self.dataset.num_classes)
         if "instances" in self.tables:
             rows["instances"] = cityscapes.instance_rows(pred, gt, self.dataset)
-        self._ids.append(gt.id)
-        self._order.append(gt.order)
-        height, width = gt.values.shape if gt.values.ndim == 2 else (1, gt.values.size)
-        self._sizes.append((height, width))
-        for name, part in rows.items():
-            self._rows[name].append(part)
-
-    def merge(self, *others: SemanticAccumulator) -> SemanticAccumulator:
-        """An accumulator of all images of this and the others. An image in several of them counts once if its counts are equal."""
-        merged = SemanticAccumulator(self.dataset, self.tables)
-        merged._merged = [evidences.merge([part.evidence() for part in (self, *others)])]
-        return merged
-
-    def evidence(self) -> Evidence:
-        """Everything counted so far, in canonical order."""
-        num_classes = self.dataset.num_classes
-        parts = list(self._merged)
-        if self._ids:
-            parts.append(evidences.build("semantic", num_classes, self._ids, self._order, self._sizes, self._rows))
-        if not parts:
-            return evidences.empty("semantic", num_classes, {name: COLUMNS[name] for name in self.tables})
-        return evidences.merge(parts)
+        return rows
 
     def compute(self, rules: RuleSet) -> Scores:
         """Scores of what was counted so far."""
         return scores(self.evidence(), self.dataset, rules)
-
-    def arrays(self) -> dict[str, NDArray]:
-        """The evidence as named arrays."""
-        return self.evidence().arrays()
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray], dataset: Dataset) -> SemanticAccumulator:
-        """The inverse of `arrays`."""
-        evidence = Evidence.from_arrays(arrays)
-        _check(evidence, dataset)
-        accumulator = cls(dataset, tuple(evidence.tables))
-        accumulator._merged = [evidence]
-        return accumulator
 
 
 @dataclass(frozen=True)
@@ -334,11 +268,7 @@ def _why(metric: str, counts: _Counts) -> str:
 
 
 def _check(evidence: Evidence, dataset: Dataset) -> None:
-    if evidence.task != "semantic" or evidence.num_classes != dataset.num_classes:
-        raise ComparabilityError(
-            f"the evidence is of task {evidence.task} with {evidence.num_classes} classes; {dataset.name} has {dataset.num_classes} "
-            f"semantic classes"
-        )
+    check_evidence(evidence, "semantic", dataset)
     for name, table in evidence.tables.items():
         for column in ("gt", "pred") if name == "pixels" else ("class",):
             if len(table[column]) and not 0 <= table[column].min() <= table[column].max() <= evidence.num_classes:

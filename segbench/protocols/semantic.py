@@ -1,19 +1,12 @@
-"""Named rule sets: what each reference evaluator does where definitions leave room.
-
-A protocol is data: one typed struct of orthogonal rules per task. Metric code reads the rules and never a protocol's name, so that any two
-protocols can be compared rule by rule (`segbench explain`), and a stored run can be scored under another one from its evidence.
-"""
+"""Where semantic evaluators differ, and the protocols that name their choices."""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from segbench.errors import ConfigError
+from segbench.protocols.base import RuleSet
 
 
 class SemanticRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,45 +43,14 @@ RULE_TITLES = {
     "mean_over": "classes that enter the mean",
     "summation": "order in which classes are added",
 }
-"""One line per rule of any task, for tables and `segbench explain`."""
-
-
-class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
-    """A protocol.
-
-    Attributes:
-        name: What the user types.
-        task: `semantic`, ...
-        version: Raised when a rule of this name changes.
-        rules: The rules; their type belongs to the task.
-        reference: The tool or paper whose numbers it gives.
-        note: What the reference does beyond the rules, for people.
-    """
-
-    name: str
-    task: str
-    version: int = 1
-    rules: SemanticRules
-    reference: str
-    note: str = ""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The rules as plain values, as they stand in `result.json`."""
-        return msgspec.to_builtins(self.rules)
-
-    @property
-    def digest(self) -> str:
-        """`sha256:...` of the task and its rules. Equal digests mean equal rules, whatever the names."""
-        canonical = json.dumps({"task": self.task, "rules": self.options}, sort_keys=True, separators=(",", ":"))
-        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+"""One line per rule."""
 
 
 def _semantic(name: str, reference: str, note: str = "", **rules: str) -> RuleSet:
     return RuleSet(name=name, task="semantic", rules=SemanticRules(**rules), reference=reference, note=note)  # type: ignore[arg-type]
 
 
-_SEMANTIC = (
+SEMANTIC = (
     _semantic(
         "pooled",
         "the definition: one confusion matrix over the whole set",
@@ -150,26 +112,4 @@ _SEMANTIC = (
         summation="sequential",
     ),
 )
-
-PROTOCOLS: dict[str, dict[str, RuleSet]] = {"semantic": {rules.name: rules for rules in _SEMANTIC}}
-
-
-def available(task: str) -> tuple[str, ...]:
-    """The protocols of a task, the default first."""
-    return tuple(PROTOCOLS.get(task, {}))
-
-
-def load(name: str, task: str) -> RuleSet:
-    """A protocol by name.
-
-    Raises:
-        ConfigError: the task has no protocol of that name; the hint names the nearest one.
-    """
-    protocols = PROTOCOLS.get(task)
-    if protocols is None:
-        raise ConfigError(f"there is no task {task!r}", hint=f"one of: {', '.join(PROTOCOLS)}")
-    if name in protocols:
-        return protocols[name]
-    close = difflib.get_close_matches(name.lower(), protocols, n=1, cutoff=0.5)
-    guess = f"did you mean {close[0]!r}? " if close else ""
-    raise ConfigError(f"there is no {task} protocol {name!r}", hint=f"{guess}There are: {', '.join(protocols)}")
+"""The semantic protocols, the default first."""
