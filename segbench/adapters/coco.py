@@ -1,0 +1,521 @@
+"""COCO instances: ground-truth JSON (also LVIS) and results files, or the same in memory, as sources of instance batches."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.adapters import coco_json
+from segbench.adapters.base import Format, Request
+from segbench.adapters.coco_categories import check_names, class_indices, dataset_of, unused_root
+from segbench.adapters.coco_json import AnnotationRow, ResultColumns, TruthFile, boxes_as_masks
+from segbench.adapters.coco_masks import NONE, Segmentations, decode
+from segbench.datasets import Dataset
+from segbench.errors import SHOWN, FormatError, LabelError, PairingError
+from segbench.evidence import id_order
+from segbench.instances import BOXED, CROWD, IGNORE, NEGATIVE, NOT_EXHAUSTIVE, ImageCategories, InstanceBatch
+from segbench.samples import ImageId
+
+HEAD = 65536
+"""Bytes that recognising a file reads."""
+
+
+@dataclass(frozen=True, eq=False)
+class CocoInstances:
+    """The instances of one file, as columns sorted by image. Threads share it; what travels to another process is a `part`.
+
+    Attributes:
+        format, said, keys: See `Source`.
+        path: The file.
+        role: `pred` or `gt`.
+        dims: int32[N, 2], height and width of each image; -1 where the file does not say.
+        order: int64[N], position in the canonical order.
+        starts: int64[N + 1]: the rows of image i are `starts[i]:starts[i + 1]`.
+        category: int32[M]. ids: int64[M], annotation ids, or positions in the file. scores, areas: float64[M]. boxes: float64[M, 4].
+        flags: uint8[M].
+        segmentations: The masks, not yet decoded; None where the file has none.
+        known: LVIS: (image, category, kind) rows.
+        notes: What the user should know about the file.
+    """
+
+    format: str
+    said: str
+    keys: tuple[ImageId, ...]
+    path: str
+    role: str
+    dims: NDArray[np.int32]
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    category: NDArray[np.int32]
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+    flags: NDArray[np.uint8]
+    segmentations: Segmentations | None
+    known: ImageCategories | None = None
+    notes: tuple[str, ...] = ()
+    places: dict[ImageId, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.places) != len(self.keys):
+            self.places.clear()
+            self.places.update({key: place for place, key in enumerate(self.keys)})
+
+    def read(self, keys: Sequence[ImageId], sizes: NDArray[np.int32] | None = None) -> InstanceBatch:
+        """The instances of some images, decoded.
+
+        Args:
+            keys: Which images, in the order of the batch.
+            sizes: int32[N, 2], height and width that the masks must have, such as those of the ground truth; -1 where not known.
+
+        Raises:
+            ShapeError, FormatError: see `segbench.adapters.coco_masks.decode`.
+        """
+        images = np.array([self.places[key] for key in keys], np.int64)
+        rows, counts = _rows_of(self.starts, images)
+        image = np.repeat(np.arange(len(images), dtype=np.int32), counts)
+        dims = self.dims[images]
+        if sizes is not None:
+            dims = np.where(sizes < 0, dims, sizes).astype(np.int32)
+        masks = None
+        if self.segmentations is not None:
+            chosen = self.segmentations.take(rows)
+            full = dims[image]
+            if (full < 0).any():
+                full = _stated(chosen, image, full)
+                dims[image] = full
+            masks = decode(chosen, full, self.boxes[rows], lambda row: self._name(int(rows[row])), self.path)
+        known = self.known
+        if known is not None:
+            place = np.full(len(self.keys), -1, np.int32)
+            place[images] = np.arange(len(images))
+            kept = place[known.image] >= 0
+            known = ImageCategories(place[known.image[kept]], known.category[kept], known.kind[kept])
+        return InstanceBatch(
+            tuple(keys),
+            self.order[images],
+            dims,
+            image,
+            self.category[rows],
+            self.ids[rows],
+            self.scores[rows],
+            self.areas[rows],
+            self.boxes[rows],
+            self.flags[rows],
+            masks,
+            self.path,
+            known,
+        )
+
+    def part(self, keys: Sequence[ImageId]) -> CocoInstances:
+        """The columns of only these images; the text of their masks is shared until it is pickled."""
+        images = np.array([self.places[key] for key in keys], np.int64)
+        rows, counts = _rows_of(self.starts, images)
+        known = self.known
+        if known is not None:
+            place = np.full(len(self.keys), -1, np.int32)
+            place[images] = np.arange(len(images))
+            kept = place[known.image] >= 0
+            known = ImageCategories(place[known.image[kept]], known.category[kept], known.kind[kept])
+        return replace(
+            self,
+            keys=tuple(keys),
+            dims=self.dims[images],
+            order=self.order[images],
+            starts=np.concatenate(([0], np.cumsum(counts))),
+            category=self.category[rows],
+            ids=self.ids[rows],
+            scores=self.scores[rows],
+            areas=self.areas[rows],
+            boxes=self.boxes[rows],
+            flags=self.flags[rows],
+            segmentations=None if self.segmentations is None else self.segmentations.take(rows),
+            known=known,
+            places={},
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if self.segmentations is not None:
+            state["segmentations"] = self.segmentations.packed()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def file(self, key: ImageId) -> str:
+        """Where an image's instances come from, for messages."""
+        return f"{self.path} (image {key})"
+
+    def sizes(self) -> list[tuple[int, int] | None]:
+        """Height and width of each image, where the file says."""
+        return [(int(height), int(width)) if height >= 0 else None for height, width in self.dims]
+
+    def fingerprint(self, key: ImageId) -> bytes:
+        """sha256 of everything the file says about one image."""
+        place = self.places[key]
+        rows = slice(int(self.starts[place]), int(self.starts[place + 1]))
+        digest = hashlib.sha256(repr(key).encode())
+        for column in (self.category, self.scores, self.boxes):
+            digest.update(np.ascontiguousarray(column[rows]))
+        if self.segmentations is not None:
+            part = self.segmentations
+            digest.update(np.ascontiguousarray(part.sizes[rows]))
+            for start, stop in zip(part.starts[rows].tolist(), part.stops[rows].tolist(), strict=True):
+                digest.update(part.text[start:stop])
+                digest.update(b";")
+        return digest.digest()
+
+    def _name(self, row: int) -> str:
+        image = self.keys[int(np.searchsorted(self.starts, row, "right")) - 1]
+        noun = "annotation" if self.role == "gt" else "detection"
+        return f"{noun} {self.ids[row]} (image {image})"
+
+
+def _rows_of(starts: NDArray[np.int64], images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    counts = np.diff(starts)[images]
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts[:-1][images] - (ends - counts), counts), counts
+
+
+def _stated(segmentations: Segmentations, image: NDArray[np.int32], sizes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Sizes of rows, those of images that are not known taken from the first mask of the image that states one."""
+    count = int(image.max()) + 1 if len(image) else 0
+    first = np.full((count, 2), -1, np.int32)
+    stated = np.flatnonzero(segmentations.sizes[:, 0] >= 0)[::-1]
+    first[image[stated]] = segmentations.sizes[stated]
+    return np.where(sizes < 0, first[image], sizes).astype(np.int32)
+
+
+def _sorted_rows(images: NDArray[np.int64] | list[ImageId], keys: tuple[ImageId, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows in the order of `keys`, and where each key's rows start."""
+    if isinstance(images, np.ndarray) and all(type(key) is int for key in keys):
+        known = np.array(keys, np.int64)
+        by_id = np.argsort(known, kind="stable")
+        index = by_id[np.searchsorted(known[by_id], images)] if len(images) else np.zeros(0, np.int64)
+    else:
+        place = {key: index for index, key in enumerate(keys)}
+        index = np.array([place[image] for image in images], np.int64)
+    rows = np.argsort(index, kind="stable")
+    return rows, np.searchsorted(index[rows], np.arange(len(keys) + 1))
+
+
+def canonical(ids: Sequence[ImageId]) -> tuple[ImageId, ...]:
+    """Image ids in canonical order: numbers by value, text behind them."""
+    if all(type(image) is int for image in ids):
+        return tuple(sorted(ids))  # type: ignore[type-var]
+    return tuple(sorted(ids, key=id_order))
+
+
+def predictions(
+    columns: ResultColumns, request: Request, path: str, unknown: str = "error", boxes_are_masks: bool = False
+) -> CocoInstances:
+    """The source of a results file's columns.
+
+    Args:
+        unknown: Rows of a category that the data set does not have: `error` or `drop`.
+        boxes_are_masks: A file of boxes only counts as one of masks: each box filled, as pycocotools does.
+
+    Raises:
+        LabelError: SB110, SB111: unknown category ids.
+        FormatError: SB140: a score that is no finite number.
+    """
+    dataset = request.dataset
+    bad = np.flatnonzero(~np.isfinite(columns.scores))
+    images = columns.images
+    if len(bad):
+        row = int(bad[0])
+        raise FormatError(
+            f"the score of detection {row} (image {images[row]}) is {columns.scores[row]}",
+            files=[path],
+            count=len(bad),
+            hint="scores are finite numbers; a NaN comes from the model or its export",
+            code="SB140",
+        )
+    category = _categories(columns.categories, images, request, path, "detection", unknown)
+    keep = np.flatnonzero(category < dataset.num_classes)
+    keys = canonical(np.unique(images).tolist() if isinstance(images, np.ndarray) else list(dict.fromkeys(images)))
+    rows, _ = _sorted_rows(images, keys)
+    dropped = len(images) - len(keep)
+    if dropped:
+        rows = rows[category[rows] < dataset.num_classes]
+    index = {key: place for place, key in enumerate(keys)}
+    places = (
+        np.searchsorted(np.array(keys, np.int64), images[rows])
+        if isinstance(images, np.ndarray)
+        else np.array([index[images[row]] for row in rows], np.int64)
+    )
+    starts = np.searchsorted(places, np.arange(len(keys) + 1))
+    notes = _score_notes(columns.scores)
+    if dropped:
+        notes.append(f"{dropped} detections of categories that {dataset.name} does not have were left out")
+    segmentations: Segmentations | None = columns.segmentations
+    boxed = np.isfinite(columns.boxes).all(1)
+    without = int((columns.segmentations.kinds == NONE).sum())
+    if without == len(columns.scores) and not boxes_are_masks and without:
+        segmentations = None
+        if not boxed.all():
+            row = int(np.flatnonzero(~boxed)[0])
+            raise FormatError(f"detection {row} (image {images[row]}) has neither mask nor box", files=[path], code="SB172")
+    elif without:
+        segmentations = boxes_as_masks(columns.segmentations, columns.boxes)
+        notes.append(f"{without} detections have no mask: their boxes count as masks, as in pycocotools")
+    what = "masks and boxes" if columns.boxed and segmentations is not None else "boxes" if segmentations is None else "masks"
+    space = request.id_space or "label"
+    said = f"{len(rows)} detections in {len(keys)} images read as COCO results ({what}), {space} ids of {dataset.name}"
+    total = len(rows)
+    return CocoInstances(
+        "coco-results",
+        said,
+        keys,
+        path,
+        "pred",
+        np.full((len(keys), 2), -1, np.int32),
+        np.arange(len(keys), dtype=np.int64),
+        starts,
+        category[rows],
+        rows,
+        columns.scores[rows],
+        np.full(total, -1.0),
+        columns.boxes[rows],
+        np.full(total, BOXED if columns.boxed else 0, np.uint8),
+        None if segmentations is None else segmentations.take(rows),
+        notes=tuple(notes),
+    )
+
+
+def ground_truth(truth: TruthFile, request: Request, path: str) -> CocoInstances:
+    """The source of a ground-truth file.
+
+    Raises:
+        PairingError: SB120: an image twice. SB132: an annotation of an image that is not listed.
+        LabelError: SB110, SB111: category ids.
+        FormatError: SB172: a box that is none.
+    """
+    dataset = request.dataset
+    check_names(truth, dataset, path)
+    ids = [coco_json.image_id_of(image.id, path) for image in truth.images]
+    listed = dict(zip(ids, truth.images, strict=True))
+    if len(listed) != len(ids):
+        twice = next(key for place, key in enumerate(ids) if key in ids[:place])
+        raise PairingError(f"image {twice} is listed twice", files=[path], count=len(ids) - len(listed), code="SB120")
+    annotations = truth.annotations
+    images = [row.image_id if type(row.image_id) is int else coco_json.image_id_of(row.image_id, path) for row in annotations]
+    stray = [row for row, image in enumerate(images) if image not in listed]
+    if stray:
+        raise PairingError(
+            f"annotation {annotations[stray[0]].id} belongs to image {images[stray[0]]}, which is not listed under images",
+            files=[path],
+            count=len(stray),
+            code="SB132",
+        )
+    keys = canonical(list(listed))
+    numbers = np.array(images, np.int64) if all(type(image) is int for image in images) else images
+    rows, starts = _sorted_rows(numbers, keys)
+    stated = np.array([row.category_id for row in annotations] or np.zeros(0, np.int64))
+    if stated.dtype.kind == "f":
+        stated = stated.astype(np.int64)
+    category = _categories(stated, images, request, path, "annotation", "error")
+    evaluated = category[rows] < dataset.num_classes
+    if not evaluated.all():
+        starts = np.concatenate(([0], np.cumsum(evaluated)))[starts]
+        rows = rows[evaluated]
+    chosen = [annotations[row] for row in rows]
+    notes = []
+    boxes = _boxes(chosen, path)
+    segmentations: Segmentations | None = coco_json.truth_segmentations(chosen, lambda row: f"annotation {chosen[row].id}", path)
+    assert segmentations is not None
+    if len(chosen) and (segmentations.kinds == NONE).all():
+        segmentations = None
+        if not np.isfinite(boxes).all():
+            raise FormatError("annotations have neither masks nor boxes", files=[path], hint="add segmentation or bbox", code="SB172")
+    if any(row.area is None for row in chosen):
+        notes.append("annotations without an area: it is taken from the mask or box")
+    if any(row.iscrowd is None for row in chosen):
+        notes.append("annotations without iscrowd count as no crowd")
+    if not all(type(row.id) is int for row in chosen):
+        notes.append("annotation ids are not whole numbers: positions in the file take their place")
+        numbered = rows + 1
+    else:
+        numbered = np.array([row.id for row in chosen] or np.zeros(0, np.int64), np.int64)
+    root = unused_root(truth)
+    if root is not None:
+        notes.append(f"category 0 ({root.name}) stands above all others and has no annotation: it changes no number [SB113]")
+    flags = np.array([CROWD * bool(row.iscrowd) | IGNORE * bool(row.ignore) for row in chosen], np.uint8)
+    dims = np.array([(listed[key].height, listed[key].width) for key in keys] or np.zeros((0, 2)), np.int64)
+    said = f"{len(chosen)} instances in {len(keys)} images read as COCO ground truth, {dataset.num_classes} categories of {dataset.name}"
+    return CocoInstances(
+        "coco",
+        said,
+        keys,
+        path,
+        "gt",
+        np.clip(dims, -1, 2**31 - 1).astype(np.int32),
+        np.arange(len(keys), dtype=np.int64),
+        starts,
+        category[rows],
+        numbered,
+        np.full(len(chosen), np.nan),
+        np.array([-1.0 if row.area is None else row.area for row in chosen], np.float64),
+        boxes,
+        flags,
+        segmentations,
+        _known(truth, keys, dataset),
+        tuple(notes),
+    )
+
+
+def _categories(
+    stated: NDArray[np.int64], images: Sequence[Any], request: Request, path: str, noun: str, unknown: str
+) -> NDArray[np.int32]:
+    space = request.id_space
+    option = "--id-space" if request.role == "pred" else "--gt-id-space"
+    try:
+        return class_indices(stated, request.dataset, space, lambda row: f"{noun} {row} (image {images[row]})", path, option)
+    except LabelError as error:
+        if unknown != "drop" or error.code != "SB110":
+            raise
+    indices = request.dataset.value_map(space or "label").classes(stated)
+    return np.where(indices < 0, request.dataset.num_classes, indices).astype(np.int32)
+
+
+def _boxes(rows: list[AnnotationRow], path: str) -> NDArray[np.float64]:
+    missing = [np.nan] * 4
+    bad = [row for row in rows if row.bbox and len(row.bbox) != 4]
+    if bad:
+        raise FormatError(
+            f"the bbox of annotation {bad[0].id} has {len(bad[0].bbox or ())} numbers",
+            files=[path],
+            count=len(bad),
+            hint="bbox is [x, y, width, height]",
+            code="SB172",
+        )
+    return np.array([row.bbox or missing for row in rows] or np.zeros((0, 4)), np.float64)
+
+
+def _known(truth: TruthFile, keys: tuple[ImageId, ...], dataset: Dataset) -> ImageCategories | None:
+    if all(row.neg_category_ids is None and row.not_exhaustive_category_ids is None for row in truth.images):
+        return None
+    place = {key: index for index, key in enumerate(keys)}
+    rows = [
+        (place[row.id], category, kind)  # type: ignore[index]
+        for row in truth.images
+        for kind, listed in ((NEGATIVE, row.neg_category_ids), (NOT_EXHAUSTIVE, row.not_exhaustive_category_ids))
+        for category in listed or ()
+    ]
+    table = np.array(sorted(rows), np.int64).reshape(-1, 3)
+    category = dataset.value_map("label").classes(table[:, 1])
+    kept = (category >= 0) & (category < dataset.num_classes)
+    return ImageCategories(table[kept, 0].astype(np.int32), category[kept], table[kept, 2].astype(np.uint8))
+
+
+def _score_notes(scores: NDArray[np.float64]) -> list[str]:
+    notes = []
+    if len(scores) and scores.max() > 1:
+        percent = scores.max() <= 100 and scores.min() >= 0 and np.median(scores) > 1
+        notes.append(
+            "scores are above 1" + (": percent? Ranking is the same, thresholds and calibration are not" if percent else "") + " [SB140]"
+        )
+    if len(scores) > 1 and scores.min() == scores.max():
+        notes.append(f"all scores are {scores[0]:g}: precision over recall then depends on the order of the file alone [SB141]")
+    return notes
+
+
+def open_results(path: Path, request: Request) -> CocoInstances:
+    """Opens a results file."""
+    return predictions(coco_json.read_results(_json_in(path)), request, str(path))
+
+
+def open_truth(path: Path, request: Request) -> CocoInstances:
+    """Opens a ground-truth file."""
+    file = _json_in(path)
+    truth = coco_json.read_truth(file)
+    coco_json.forget_truth()
+    return ground_truth(truth, request, str(file))
+
+
+def truth_dataset(path: str | os.PathLike) -> Dataset:
+    """The classes that a ground-truth file describes."""
+    file = _json_in(Path(path))
+    return dataset_of(coco_json.read_truth(file), file.stem)
+
+
+def _json_in(path: Path) -> Path:
+    """The file itself, or the only JSON file of a folder."""
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*.json"))
+    fitting = [file for file in found if sniff_results(file)[0] or sniff_truth(file)[0]]
+    if len(fitting) != 1:
+        raise FormatError(
+            f"{len(fitting)} files of this folder could be meant",
+            files=[str(file) for file in (fitting or found)[:SHOWN]] or [str(path)],
+            hint="name the file itself",
+        )
+    return fitting[0]
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file() or path.suffix.lower() != ".json":
+        return b""
+    with open(path, "rb") as file:
+        return file.read(HEAD).lstrip()
+
+
+def sniff_results(path: Path) -> tuple[float, str]:
+    """How sure it is that a file holds detections."""
+    head = _head(path)
+    if head.rstrip() == b"[]":
+        return 0.9, "an empty list of detections"
+    if b'"image_id"' in head and b'"category_id"' in head and b'"segments_info"' not in head:
+        if head.startswith(b"[") and (b'"score"' in head or b'"segmentation"' in head or b'"bbox"' in head):
+            return 0.95, "an array of detections"
+        if head.startswith(b"{") and b'"score"' in head and b'"categories"' not in head and b'"images"' not in head:
+            return 0.8, "detections under annotations"
+    return 0.0, ""
+
+
+def sniff_truth(path: Path) -> tuple[float, str]:
+    """How sure it is that a file is a COCO ground truth."""
+    head = _head(path)
+    if not head.startswith(b"{") or b'"segments_info"' in head:
+        return 0.0, ""
+    if b'"annotations"' in head or b'"images"' in head or b'"categories"' in head or b'"licenses"' in head:
+        return 0.7, "images, annotations and categories"
+    return 0.0, ""
+
+
+def open_memory(value: Any, request: Request, name: str) -> CocoInstances:
+    """Detections (a list of dicts) or ground truth (a dict with images, annotations, categories) in memory."""
+    if isinstance(value, Mapping):
+        return ground_truth(coco_json.truth_of(value, name), request, name)
+    return predictions(coco_json.results_of(value, name), request, name)
+
+
+COCO_RESULTS = Format(
+    "coco-results",
+    "COCO results JSON",
+    "one file: [{image_id, category_id, score, segmentation and/or bbox}], also under `annotations`",
+    ("instance",),
+    (".json",),
+    sniff_results,
+    open_results,
+)
+COCO_TRUTH = Format(
+    "coco",
+    "COCO or LVIS ground truth JSON",
+    "one file: {images, annotations, categories}; polygons, run-length masks, crowds",
+    ("instance",),
+    (".json",),
+    sniff_truth,
+    open_truth,
+)

@@ -1,0 +1,402 @@
+"""COCO JSON to columns: results files in pieces of a few megabytes, ground truth at once, both typed, so that a wrong field is an error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.adapters.coco_masks import BOX, COUNTS, NONE, POLYGONS, RUNS, Segmentations
+from segbench.errors import FormatError
+from segbench.samples import ImageId
+
+CHUNK = 8 * 2**20
+"""Bytes of a results file that are decoded at a time."""
+
+_FIELDS = {"score": "SB140", "image_id": "SB122", "category_id": "SB110", "segmentation": "SB102", "bbox": "SB172"}
+
+
+class Rle(msgspec.Struct, gc=False):
+    """A run-length mask."""
+
+    counts: str | list[int]
+    size: tuple[int, int]
+
+
+class ResultRow(msgspec.Struct, gc=False):
+    """One detection of a results file."""
+
+    image_id: int | float | str
+    category_id: int | float
+    score: float | None = None
+    bbox: list[float] | None = None
+    segmentation: Rle | list | None = None
+
+
+class ImageRow(msgspec.Struct):
+    """One image of a ground-truth file; the id lists are those of LVIS."""
+
+    id: int | float | str
+    height: int = -1
+    width: int = -1
+    file_name: str = ""
+    neg_category_ids: list[int] | None = None
+    not_exhaustive_category_ids: list[int] | None = None
+
+
+class AnnotationRow(msgspec.Struct):
+    """One annotation of a ground-truth file."""
+
+    image_id: int | float | str
+    category_id: int | float
+    id: int | str | None = None
+    segmentation: msgspec.Raw = msgspec.Raw(b"")
+    bbox: list[float] | None = None
+    area: float | None = None
+    iscrowd: int | bool | None = 0
+    ignore: int | bool | None = 0
+
+
+class CategoryRow(msgspec.Struct):
+    """One category of a ground-truth file."""
+
+    id: int
+    name: str = ""
+    supercategory: str | None = None
+    frequency: str | None = None
+
+
+class TruthFile(msgspec.Struct):
+    """A ground-truth file."""
+
+    images: list[ImageRow]
+    annotations: list[AnnotationRow]
+    categories: list[CategoryRow] = []
+
+
+class _ResultFile(msgspec.Struct):
+    annotations: list[ResultRow]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResultColumns:
+    """The detections of a results file, in its order.
+
+    Attributes:
+        images: The image id of each row; int64[M], or a list where some are text.
+        categories: int64[M], as the file says.
+        scores: float64[M].
+        boxes: float64[M, 4], NaN where a row has none.
+        boxed: Whether the first row states a box, on which a reference's areas depend.
+        segmentations: The masks, not yet decoded.
+    """
+
+    images: NDArray[np.int64] | list[ImageId]
+    categories: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+    boxed: bool
+    segmentations: Segmentations
+
+
+def read_results(path: str | os.PathLike) -> ResultColumns:
+    """Reads a results file: an array of detections, or an object with the array under `annotations`.
+
+    Raises:
+        FormatError: not JSON, or a field of another type than it must be.
+    """
+    builder = _Builder(str(path))
+    try:
+        for rows in _chunks(path):
+            builder.add(rows)
+    except msgspec.DecodeError:
+        # cut at a wrong place, or really wrong: the whole file tells, with the number of the row
+        builder = _Builder(str(path))
+        builder.add(_whole(path))
+    return builder.columns()
+
+
+def results_of(rows: Sequence[Any], file: str = "") -> ResultColumns:
+    """The columns of detections in memory: dicts as they would stand in a results file."""
+    builder = _Builder(file)
+    try:
+        builder.add([msgspec.convert(row, ResultRow, strict=False) for row in rows])
+    except msgspec.ValidationError as error:
+        raise _wrong_field(error, file) from None
+    return builder.columns()
+
+
+class _Builder:
+    """Collects columns piece by piece, so that no object per detection outlives its piece."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.count = 0
+        self.boxed = False
+        self.images: list[NDArray | list[ImageId]] = []
+        self.columns_of: dict[str, list[NDArray]] = {name: [] for name in ("categories", "scores", "boxes", "kinds", "sizes", "lengths")}
+        self.texts: list[bytes] = []
+
+    def add(self, rows: Sequence[ResultRow]) -> None:
+        if not rows:
+            return
+        if not self.count:
+            self.boxed = bool(rows[0].bbox)
+        scores = [row.score for row in rows]
+        if None in scores:
+            index = self.count + scores.index(None)
+            raise FormatError(f"detection {index} has no score", files=[self.file], hint="average precision ranks by score", code="SB140")
+        images = [row.image_id for row in rows]
+        integers = all(type(image) is int for image in images)
+        self.images.append(_int64(images, "image_id", self.file) if integers else [image_id_of(image, self.file) for image in images])
+        of = self.columns_of
+        of["categories"].append(_int64([row.category_id for row in rows], "category_id", self.file))
+        of["scores"].append(np.array(scores, np.float64))
+        of["boxes"].append(self._boxes([row.bbox for row in rows]))
+        segmentations = [row.segmentation for row in rows]
+        texts, kinds, sizes = _texts(segmentations)
+        joined = "".join(texts)
+        if not joined.isascii():
+            index = self.count + next(index for index, text in enumerate(texts) if not text.isascii())
+            raise FormatError(
+                f"the mask of detection {index} is damaged: a character that no counts string has", files=[self.file], code="SB102"
+            )
+        self.texts.append(joined.encode())
+        of["kinds"].append(kinds)
+        of["sizes"].append(sizes)
+        of["lengths"].append(np.fromiter(map(len, texts), np.int64, len(texts)))
+        self.count += len(rows)
+
+    def _boxes(self, boxes: list[list[float] | None]) -> NDArray[np.float64]:
+        lengths = {len(box) if box else 0 for box in boxes}
+        if lengths == {0}:
+            return np.full((len(boxes), 4), np.nan)
+        if lengths - {0, 4}:
+            index = next(index for index, box in enumerate(boxes) if box and len(box) != 4)
+            raise FormatError(
+                f"the bbox of detection {self.count + index} has {len(boxes[index] or ())} numbers",
+                files=[self.file],
+                hint="bbox is [x, y, width, height]",
+                code="SB172",
+            )
+        missing = [np.nan] * 4
+        return np.array([box or missing for box in boxes], np.float64)
+
+    def columns(self) -> ResultColumns:
+        joined = {name: np.concatenate(parts) if parts else None for name, parts in self.columns_of.items()}
+        if not self.count:
+            joined = {
+                "categories": np.zeros(0, np.int64),
+                "scores": np.zeros(0),
+                "boxes": np.zeros((0, 4)),
+                "kinds": np.zeros(0, np.uint8),
+                "sizes": np.zeros((0, 2), np.int32),
+                "lengths": np.zeros(0, np.int64),
+            }
+        text = np.frombuffer(self.texts[0] if len(self.texts) == 1 else b"".join(self.texts), np.uint8)
+        self.texts = []
+        stops = np.cumsum(joined["lengths"])
+        segmentations = Segmentations(text, stops - joined["lengths"], stops, joined["kinds"], joined["sizes"])
+        images: NDArray[np.int64] | list[ImageId]
+        if all(isinstance(part, np.ndarray) for part in self.images):
+            images = np.concatenate([np.zeros(0, np.int64), *self.images])
+        else:
+            images = [image for part in self.images for image in (part.tolist() if isinstance(part, np.ndarray) else part)]
+        return ResultColumns(images, joined["categories"], joined["scores"], joined["boxes"], self.boxed, segmentations)
+
+
+def _texts(segmentations: Sequence[Rle | list | None]) -> tuple[list[str], NDArray[np.uint8], NDArray[np.int32]]:
+    """Text, kind and stated size of each segmentation."""
+    count = len(segmentations)
+    try:  # the usual case: every row has a counts string
+        texts = [item.counts for item in segmentations]  # type: ignore[union-attr]
+        if all(type(text) is str for text in texts):
+            sizes = np.array([item.size for item in segmentations], np.int64)  # type: ignore[union-attr]
+            return texts, np.full(count, COUNTS, np.uint8), _sizes(sizes)  # type: ignore[return-value]
+    except AttributeError:
+        pass
+    kinds = np.zeros(count, np.uint8)
+    stated = np.full((count, 2), -1, np.int64)
+    texts = []
+    for row, item in enumerate(segmentations):
+        if isinstance(item, Rle):
+            stated[row] = item.size
+            kinds[row] = COUNTS if isinstance(item.counts, str) else RUNS
+            texts.append(item.counts if isinstance(item.counts, str) else msgspec.json.encode(item.counts).decode())
+        else:
+            kinds[row] = POLYGONS if item else NONE
+            texts.append(msgspec.json.encode(item).decode() if item else "")
+    return texts, kinds, _sizes(stated)  # type: ignore[return-value]
+
+
+def _sizes(sizes: NDArray[np.int64]) -> NDArray[np.int32]:
+    return np.clip(sizes, -1, 2**31 - 1).astype(np.int32)
+
+
+def _int64(values: Sequence[Any], field: str, file: str) -> NDArray[np.int64]:
+    try:
+        array = np.array(values)
+    except OverflowError:
+        array = np.zeros(1, object)
+    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.floor(array)).all() and (abs(array) < 2**53).all():
+        array = array.astype(np.int64)
+    if array.dtype != np.int64:
+        raise FormatError(f"a {field} that is no whole number within 64 bits", files=[file], code=_FIELDS[field])
+    return array
+
+
+def image_id_of(value: int | float | str, file: str) -> ImageId:
+    """An image id as int or text; 42.0 is 42."""
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise FormatError(f"an image_id that is no whole number: {value}", files=[file], code="SB122")
+        return int(value)
+    return value
+
+
+def _chunks(path: str | os.PathLike) -> Iterator[list[ResultRow]]:
+    """The rows of an array, piece by piece, cut where one object ends and the next begins."""
+    decoder = msgspec.json.Decoder(list[ResultRow])
+    with open(path, "rb") as file:
+        carry = file.read(CHUNK)
+        if not carry.lstrip().startswith(b"["):
+            raise msgspec.DecodeError("no array")
+        carry = carry.lstrip()[1:]
+        while True:
+            more = file.read(CHUNK)
+            if not more:
+                yield decoder.decode(b"[" + carry)
+                return
+            cut = _last_boundary(carry)
+            if cut < 0:
+                carry += more
+                continue
+            yield decoder.decode(b"[" + carry[:cut] + b"]")
+            carry = carry[carry.index(b",", cut) + 1 :] + more
+
+
+def _last_boundary(text: bytes) -> int:
+    """Where the last object that is followed by another one ends, or -1; may be fooled by nested objects, which decoding then shows."""
+    at = len(text)
+    while True:
+        at = text.rfind(b"{", 0, at)
+        if at < 0:
+            return -1
+        before = text[max(0, at - 64) : at].rstrip()
+        if before.endswith(b","):
+            before = before[:-1].rstrip()
+            if before.endswith(b"}"):
+                return max(0, at - 64) + len(before)
+
+
+def _whole(path: str | os.PathLike) -> list[ResultRow]:
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        if data.lstrip().startswith(b"{"):
+            return msgspec.json.decode(data, type=_ResultFile).annotations
+        return msgspec.json.decode(data, type=list[ResultRow])
+    except msgspec.DecodeError as error:
+        raise _wrong(error, data, str(path)) from None
+
+
+@lru_cache(maxsize=1)
+def _parsed_truth(path: str, size: int, modified: int) -> TruthFile:
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return msgspec.json.decode(data, type=TruthFile)
+    except msgspec.DecodeError as error:
+        raise _wrong(error, data, path) from None
+
+
+def read_truth(path: str | os.PathLike) -> TruthFile:
+    """Reads a ground-truth file; the last one read is kept, because its categories are asked for first.
+
+    Raises:
+        FormatError: not JSON, or a field that is missing or of another type than it must be.
+    """
+    status = os.stat(path)
+    return _parsed_truth(str(path), status.st_size, status.st_mtime_ns)
+
+
+def truth_of(document: Any, file: str = "") -> TruthFile:
+    """A ground truth in memory, as `json.load` gives it."""
+    rows = [dict(row) for row in document.get("annotations", ())]
+    for row in rows:
+        row["segmentation"] = msgspec.Raw(msgspec.json.encode(row["segmentation"], enc_hook=_plain) if row.get("segmentation") else b"")
+    try:
+        return msgspec.convert({**document, "annotations": rows}, TruthFile, strict=False)
+    except msgspec.ValidationError as error:
+        raise _wrong_field(error, file) from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("ascii")
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise NotImplementedError(type(value).__name__)
+
+
+def forget_truth() -> None:
+    """Frees the file that `read_truth` keeps."""
+    _parsed_truth.cache_clear()
+
+
+def truth_segmentations(rows: Sequence[AnnotationRow], name: Callable[[int], str], file: str) -> Segmentations:
+    """The masks of annotations, not yet decoded; polygons stay JSON."""
+    decoder = msgspec.json.Decoder(Rle)
+    count = len(rows)
+    kinds = np.full(count, POLYGONS, np.uint8)
+    stated = np.full((count, 2), -1, np.int64)
+    texts: list[bytes] = []
+    for index, row in enumerate(rows):
+        text = bytes(row.segmentation)
+        if text[:1] == b"{":
+            try:
+                mask = decoder.decode(text)
+            except msgspec.DecodeError as error:
+                raise FormatError(f"the mask of {name(index)} cannot be read: {error}", files=[file], code="SB102") from None
+            stated[index] = mask.size
+            kinds[index] = COUNTS if isinstance(mask.counts, str) else RUNS
+            text = mask.counts.encode() if isinstance(mask.counts, str) else msgspec.json.encode(mask.counts)
+        elif text in (b"", b"[]", b"null"):
+            kinds[index] = NONE
+            text = b""
+        texts.append(text)
+    stops = np.cumsum([len(text) for text in texts], dtype=np.int64)
+    lengths = np.diff(stops, prepend=0)
+    return Segmentations(np.frombuffer(b"".join(texts), np.uint8), stops - lengths, stops, kinds, _sizes(stated))
+
+
+def boxes_as_masks(segmentations: Segmentations, boxes: NDArray[np.float64]) -> Segmentations:
+    """Rows with a box and no mask get the box as their mask, as pycocotools does."""
+    kinds = segmentations.kinds.copy()
+    kinds[(kinds == NONE) & np.isfinite(boxes).all(1)] = BOX
+    return Segmentations(segmentations.text, segmentations.starts, segmentations.stops, kinds, segmentations.sizes, segmentations.escaped)
+
+
+def _wrong(error: msgspec.DecodeError, data: bytes, file: str) -> FormatError:
+    if isinstance(error, msgspec.ValidationError):
+        return _wrong_field(error, file)
+    if any(word in data for word in (b": NaN", b":NaN", b": Infinity", b":Infinity", b": -Infinity", b":-Infinity")):
+        return FormatError(
+            "NaN or Infinity is no JSON number",
+            files=[file],
+            hint="write finite scores and boxes; a NaN score is a defect of the model or of its export",
+            code="SB140",
+        )
+    return FormatError(f"this is not valid JSON: {error}", files=[file], hint="check that the file was written to its end")
+
+
+def _wrong_field(error: msgspec.ValidationError, file: str) -> FormatError:
+    text = str(error)
+    code = next((code for field, code in _FIELDS.items() if f".{field}" in text or f"`{field}`" in text), None)
+    return FormatError(f"a field is missing or has the wrong type: {text}", files=[file], hint="$[7] is the eighth entry", code=code)

@@ -1,0 +1,223 @@
+"""Masks as COCO files write them (compressed and plain counts, polygons, boxes) to canonical run-length masks, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.errors import SHOWN, FormatError, InputError, ShapeError
+from segbench.instances import MAX_PIXELS, Masks, no_masks
+from segbench.kernels import rle
+
+NONE, COUNTS, RUNS, POLYGONS, BOX = range(5)
+"""How a row writes its mask: not at all, a counts string, a list of counts, polygons, or the box stands for the mask."""
+
+MAX_COORDINATE = 1_000_000
+"""Polygon coordinates beyond it are refused: the rasteriser's time and memory grow with them."""
+
+_REASONS = {
+    rle.BAD_CHARACTER: "a character that no counts string has",
+    rle.TRUNCATED: "the counts string ends in the middle of a number",
+    rle.NEGATIVE_RUN: "a run of negative length",
+    rle.WRONG_TOTAL: "its runs do not add up to height * width",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentations:
+    """What a file says about masks, one row per instance, not yet decoded.
+
+    Attributes:
+        text: uint8[B]. A row of kind COUNTS is a counts string, of kind RUNS or POLYGONS a piece of JSON.
+        starts, stops: int64[M], the bytes of each row.
+        kinds: uint8[M].
+        sizes: int32[M, 2], height and width as the row states them; -1 where it states none.
+        escaped: Whether backslashes of counts strings stand twice, as in JSON.
+    """
+
+    text: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    kinds: NDArray[np.uint8]
+    sizes: NDArray[np.int32]
+    escaped: bool = False
+
+    def take(self, rows: NDArray[np.int64]) -> Segmentations:
+        """The given rows; shares the text."""
+        return replace(self, starts=self.starts[rows], stops=self.stops[rows], kinds=self.kinds[rows], sizes=self.sizes[rows])
+
+    def packed(self) -> Segmentations:
+        """The same with no more text than its rows need."""
+        lengths = self.stops - self.starts
+        stops = np.cumsum(lengths)
+        text = self.text[np.arange(lengths.sum()) + np.repeat(self.starts - (stops - lengths), lengths)]
+        return replace(self, text=text, starts=stops - lengths, stops=stops)
+
+    def row(self, index: int) -> bytes:
+        """The bytes of one row."""
+        return self.text[self.starts[index] : self.stops[index]].tobytes()
+
+
+def decode(rows: Segmentations, sizes: NDArray[np.int32], boxes: NDArray[np.float64], name: Callable[[int], str], file: str) -> Masks:
+    """The masks of all rows.
+
+    Args:
+        rows: M rows.
+        sizes: int32[M, 2], the size of each row's image; -1 where not known.
+        boxes: float64[M, 4], for rows of kind BOX.
+        name: What a row is called in messages.
+        file: Where they come from, for messages.
+
+    Raises:
+        ShapeError: SB101, SB104: a mask has another size than its image.
+        FormatError: SB102: a damaged counts string. SB170: a polygon that is none. SB192: an image beyond 2^31 pixels.
+    """
+    if not len(rows.starts):
+        return no_masks()
+    full = np.where(sizes < 0, rows.sizes, sizes).astype(np.int32)
+    _check_sizes(rows, sizes, full, name, file)
+    if (rows.kinds != COUNTS).any():
+        rows = _spelled(rows, full, boxes, name, file)
+    lengths = rows.stops - rows.starts
+    spans = np.empty((int((lengths // 2 + 1).sum()), 2), np.int32)
+    masks = Masks(spans, np.empty(len(lengths) + 1, np.int64), np.empty(len(lengths), np.int64), np.empty((len(lengths), 4)))
+    status = np.empty(len(lengths), np.uint8)
+    used = rle.decode_counts(
+        rows.text, rows.starts, rows.stops, full, int(rows.escaped), spans, masks.offsets, masks.areas, masks.boxes, status
+    )
+    if status.any():
+        bad = np.flatnonzero(status)
+        raise FormatError(
+            f"the run-length mask of {name(int(bad[0]))} is damaged: {_REASONS[int(status[bad[0]])]}",
+            files=[file, *(("also", name(int(row))) for row in bad[1:SHOWN])],
+            count=len(bad),
+            hint="encode masks with pycocotools.mask.encode(np.asfortranarray(mask)), at the size of the image",
+            code="SB102",
+        )
+    return replace(masks, spans=spans[:used])
+
+
+def _check_sizes(rows: Segmentations, sizes: NDArray, full: NDArray, name: Callable[[int], str], file: str) -> None:
+    differing = np.flatnonzero(((rows.sizes != full) & (rows.sizes >= 0)).any(1))
+    if len(differing):
+        row = int(differing[0])
+        stated, image = rows.sizes[row], full[row]
+        swapped = stated[0] == image[1] and stated[1] == image[0]
+        hint = "size is [height, width]" if swapped else "masks must have the size of the image; resize them when they are made"
+        raise ShapeError(
+            f"the mask of {name(row)} has size {stated[0]}x{stated[1]}, its image {image[0]}x{image[1]} (height x width)",
+            files=[file, *(("also", name(int(other))) for other in differing[1:SHOWN])],
+            count=len(differing),
+            hint=hint,
+            code="SB104" if swapped else "SB101",
+        )
+    if (full < 0).any():
+        row = int(np.flatnonzero((full < 0).any(1))[0])
+        raise FormatError(
+            f"the size of the image of {name(row)} is not known", files=[file], hint="add height and width to the ground truth's images"
+        )
+    if (full.astype(np.int64).prod(1) > MAX_PIXELS).any():
+        row = int(np.flatnonzero(full.astype(np.int64).prod(1) > MAX_PIXELS)[0])
+        raise FormatError(f"the image of {name(row)} has more than 2^31 pixels", files=[file], code="SB192")
+
+
+def _spelled(rows: Segmentations, sizes: NDArray, boxes: NDArray, name: Callable[[int], str], file: str) -> Segmentations:
+    """All rows as counts strings."""
+    texts = []
+    for row, kind in enumerate(rows.kinds):
+        size = int(sizes[row, 0]), int(sizes[row, 1])
+        try:
+            if kind == COUNTS:
+                text = rows.row(row)
+                texts.append(text.replace(b"\\\\", b"\\") if rows.escaped else text)
+            elif kind == RUNS:
+                texts.append(counts_of_runs(msgspec.json.decode(rows.row(row)), size))
+            elif kind == POLYGONS:
+                texts.append(counts_of_polygons(msgspec.json.decode(rows.row(row)), size))
+            elif kind == BOX:
+                texts.append(counts_of_polygons([_corners(boxes[row])], size))
+            else:
+                raise FormatError("it has no mask", hint="add its segmentation, or evaluate boxes alone: --metrics 'bbox/*'", code="SB170")
+        except (InputError, msgspec.DecodeError) as error:
+            reason = error.message if isinstance(error, InputError) else f"not JSON ({error})"
+            code, hint = (error.code, error.hint) if isinstance(error, InputError) else ("SB102", None)
+            raise FormatError(f"the mask of {name(row)} cannot be used: {reason}", files=[file], hint=hint, code=code) from None
+    return packed_counts(texts, sizes)
+
+
+def packed_counts(texts: Sequence[bytes], sizes: NDArray) -> Segmentations:
+    """Rows of counts strings."""
+    stops = np.cumsum([len(text) for text in texts], dtype=np.int64)
+    starts = np.concatenate(([0], stops[:-1])).astype(np.int64)[: len(texts)]
+    text = np.frombuffer(b"".join(texts), np.uint8)
+    return Segmentations(text, starts, stops, np.full(len(texts), COUNTS, np.uint8), np.asarray(sizes, np.int32).reshape(-1, 2))
+
+
+def counts_of_runs(runs: Any, size: tuple[int, int]) -> bytes:
+    """A list of run lengths, background first, as a counts string.
+
+    Raises:
+        FormatError: SB102, no list of whole numbers >= 0 that add up to height * width.
+    """
+    from pycocotools import mask
+
+    if not isinstance(runs, list) or any(isinstance(run, bool) or not isinstance(run, int) or run < 0 for run in runs):
+        raise FormatError("its counts are not whole numbers >= 0", code="SB102")
+    if sum(runs) != size[0] * size[1]:
+        raise FormatError(f"its runs add up to {sum(runs)}, height * width is {size[0] * size[1]}", code="SB102")
+    if not runs:
+        return b""
+    return mask.frPyObjects({"size": list(size), "counts": runs}, *size)["counts"]
+
+
+def counts_of_polygons(polygons: Any, size: tuple[int, int]) -> bytes:
+    """The union of polygons as a counts string, rasterised exactly as pycocotools does.
+
+    Raises:
+        FormatError: SB170, not a list of lists of at least six finite numbers, an even count of them.
+    """
+    from pycocotools import mask
+
+    if not isinstance(polygons, list) or not polygons:
+        raise FormatError("it has no polygon", hint="leave annotations without a mask out", code="SB170")
+    for polygon in polygons:
+        if not isinstance(polygon, list):
+            raise FormatError("a polygon stands alone", hint="segmentation is a list of polygons: [[x, y, x, y, ...]]", code="SB170")
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise FormatError(
+                f"a polygon of {len(polygon)} numbers", hint="a polygon has at least three points, x and y of each in turn", code="SB170"
+            )
+        try:
+            good = all(abs(number) <= MAX_COORDINATE for number in polygon)
+        except TypeError:
+            good = False
+        if not good:
+            raise FormatError(f"a polygon coordinate that is no number within +-{MAX_COORDINATE}", code="SB170")
+    if not size[0] or not size[1]:
+        return b""
+    parts = mask.frPyObjects(polygons, *size)
+    return (parts[0] if len(parts) == 1 else mask.merge(parts))["counts"]
+
+
+def counts_of_array(pixels: Any) -> tuple[bytes, tuple[int, int]]:
+    """A dense mask (H, W), bool or integers, as a counts string and its size."""
+    from pycocotools import mask
+
+    array = np.asarray(pixels)
+    if array.ndim != 2 or array.dtype.kind not in "bui":
+        raise FormatError(f"a mask is a bool or integer array (H, W), not {array.dtype} {array.shape}")
+    coded = mask.encode(np.asfortranarray(array != 0, np.uint8))
+    return coded["counts"], (array.shape[0], array.shape[1])
+
+
+def _corners(box: NDArray[np.float64]) -> list[float]:
+    left, top, right, bottom = float(box[0]), float(box[1]), float(box[0] + box[2]), float(box[1] + box[3])
+    if not all(map(math.isfinite, (left, top, right, bottom))):
+        raise FormatError("it has neither mask nor box", code="SB170")
+    return [left, top, left, bottom, right, bottom, right, top]

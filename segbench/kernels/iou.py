@@ -1,0 +1,186 @@
+"""Overlaps of predicted and true instances of the same image; only pairs whose boxes and areas can reach the asked-for IoU are walked."""
+
+from __future__ import annotations
+
+from segbench.kernels._jit import F8, I4, I8, U1, kernel, ro, rw
+
+_DETECTIONS = (ro(I4), ro(I4), ro(I4, 2), ro(I8), ro(I8), ro(F8, 2))
+_TRUTHS = (ro(I8), ro(I4), ro(U1), ro(I4, 2), ro(I8), ro(I8), ro(F8, 2))
+_OUT = (rw(I4), rw(I4), rw(I8), rw(I8), rw(I8))
+
+
+@kernel(I8(*_DETECTIONS, *_TRUTHS, ro(I4), F8, I8, I8, *_OUT))
+def overlap_masks(
+    det_image,
+    det_category,
+    det_spans,
+    det_offsets,
+    det_areas,
+    det_boxes,
+    gt_starts,
+    gt_category,
+    gt_crowd,
+    gt_spans,
+    gt_offsets,
+    gt_areas,
+    gt_boxes,
+    heights,
+    floor,
+    cross,
+    first,
+    out_det,
+    out_gt,
+    out_intersection,
+    out_union,
+    filled,
+):
+    """Pairs of masks with IoU >= floor, from detection `first` until the end or until the output may not hold another detection's pairs.
+
+    IoU is intersection / union; with a crowd it is intersection / area of the detection, and the union is that area.
+
+    Args:
+        det_image, det_category: int32[D]. det_spans, det_offsets, det_areas, det_boxes: their `Masks`.
+        gt_starts: int64[N + 1]: the ground truths of image i are rows `gt_starts[i]` up to `gt_starts[i + 1]`.
+        gt_category: int32[G]. gt_crowd: uint8[G]. gt_spans, gt_offsets, gt_areas, gt_boxes: their `Masks`.
+        heights: int32[N].
+        floor: Least IoU; pairs with an empty intersection are never given.
+        cross: 1 to pair different categories too.
+        first: Where to begin.
+        out_det, out_gt: int32[P], rows. out_intersection, out_union: int64[P], pixels.
+        filled: int64[1], pairs written.
+
+    Returns:
+        The detection at which to go on: D when done.
+    """
+    count = 0
+    det = first
+    while det < len(det_image):
+        image = det_image[det]
+        if count + gt_starts[image + 1] - gt_starts[image] > len(out_det):
+            break
+        height = I8(heights[image])
+        det_left = det_boxes[det, 0]
+        det_top = det_boxes[det, 1]
+        det_right = det_left + det_boxes[det, 2]
+        det_bottom = det_top + det_boxes[det, 3]
+        det_area = det_areas[det]
+        for gt in range(gt_starts[image], gt_starts[image + 1]):
+            if gt_category[gt] != det_category[det] and not cross:
+                continue
+            left = max(det_left, gt_boxes[gt, 0])
+            right = min(det_right, gt_boxes[gt, 0] + gt_boxes[gt, 2])
+            top = max(det_top, gt_boxes[gt, 1])
+            bottom = min(det_bottom, gt_boxes[gt, 1] + gt_boxes[gt, 3])
+            if right <= left or bottom <= top:
+                continue
+            # the largest intersection there can be, and its IoU: both divisions round alike, so nothing is lost
+            most = min(I8((right - left) * (bottom - top)), min(det_area, gt_areas[gt]))
+            union = det_area if gt_crowd[gt] else det_area + gt_areas[gt] - most
+            if most == 0 or most < floor * union * (1 - 1e-12):
+                continue
+            start = I8(left) * height
+            stop = I8(right) * height
+            low = det_offsets[det]
+            a_end = det_offsets[det + 1]
+            high = a_end
+            while low < high:
+                middle = (low + high) >> 1
+                if det_spans[middle, 1] > start:
+                    high = middle
+                else:
+                    low = middle + 1
+            a = low
+            low = gt_offsets[gt]
+            b_end = gt_offsets[gt + 1]
+            high = b_end
+            while low < high:
+                middle = (low + high) >> 1
+                if gt_spans[middle, 1] > start:
+                    high = middle
+                else:
+                    low = middle + 1
+            b = low
+            intersection = 0
+            while a < a_end and b < b_end:
+                a_start = I8(det_spans[a, 0])
+                a_stop = I8(det_spans[a, 1])
+                b_start = I8(gt_spans[b, 0])
+                b_stop = I8(gt_spans[b, 1])
+                if a_start >= stop or b_start >= stop:
+                    break
+                intersection += max(0, min(a_stop, b_stop) - max(a_start, b_start))
+                step = I8(a_stop <= b_stop)
+                a += step
+                b += 1 - step
+            if intersection == 0:
+                continue
+            union = det_area if gt_crowd[gt] else det_area + gt_areas[gt] - intersection
+            if intersection / union < floor:
+                continue
+            out_det[count] = det
+            out_gt[count] = gt
+            out_intersection[count] = intersection
+            out_union[count] = union
+            count += 1
+        det += 1
+    filled[0] = count
+    return det
+
+
+@kernel(I8(ro(I4), ro(I4), ro(F8, 2), ro(I8), ro(I4), ro(U1), ro(F8, 2), F8, I8, I8, rw(I4), rw(I4), rw(F8), rw(F8), rw(I8)))
+def overlap_boxes(
+    det_image,
+    det_category,
+    det_boxes,
+    gt_starts,
+    gt_category,
+    gt_crowd,
+    gt_boxes,
+    floor,
+    cross,
+    first,
+    out_det,
+    out_gt,
+    out_intersection,
+    out_union,
+    filled,
+):
+    """Pairs of boxes with IoU >= floor, in the reference's order of float operations.
+
+    Args: see `overlap_masks`; boxes are x, y, width, height, and intersections and unions are float64[P].
+
+    Returns:
+        The detection at which to go on: D when done.
+    """
+    count = 0
+    det = first
+    while det < len(det_image):
+        image = det_image[det]
+        if count + gt_starts[image + 1] - gt_starts[image] > len(out_det):
+            break
+        det_area = det_boxes[det, 2] * det_boxes[det, 3]
+        for gt in range(gt_starts[image], gt_starts[image + 1]):
+            if gt_category[gt] != det_category[det] and not cross:
+                continue
+            right = min(det_boxes[det, 2] + det_boxes[det, 0], gt_boxes[gt, 2] + gt_boxes[gt, 0])
+            width = right - max(det_boxes[det, 0], gt_boxes[gt, 0])
+            if width <= 0:
+                continue
+            bottom = min(det_boxes[det, 3] + det_boxes[det, 1], gt_boxes[gt, 3] + gt_boxes[gt, 1])
+            height = bottom - max(det_boxes[det, 1], gt_boxes[gt, 1])
+            if height <= 0:
+                continue
+            intersection = width * height
+            union = det_area
+            if not gt_crowd[gt]:
+                union = det_area + gt_boxes[gt, 2] * gt_boxes[gt, 3] - intersection
+            if union <= 0 or intersection / union < floor:
+                continue
+            out_det[count] = det
+            out_gt[count] = gt
+            out_intersection[count] = intersection
+            out_union[count] = union
+            count += 1
+        det += 1
+    filled[0] = count
+    return det

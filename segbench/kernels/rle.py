@@ -1,0 +1,142 @@
+"""Reading run-length masks: counts strings to foreground spans, areas and boxes, with every check that keeps a bad string from harm."""
+
+from __future__ import annotations
+
+from numba import types
+
+from segbench.kernels._jit import F8, I4, I8, U1, kernel, ro, rw
+
+OK, BAD_CHARACTER, TRUNCATED, NEGATIVE_RUN, WRONG_TOTAL = 0, 1, 2, 3, 4
+_BACKSLASH = 92
+_WRAP = 4294967296
+
+
+@kernel(I8(ro(U1), ro(I8), ro(I8), ro(I4, 2), I8, rw(I4, 2), rw(I8), rw(I8), rw(F8, 2), rw(U1)))
+def decode_counts(text, starts, stops, sizes, escaped, spans, offsets, areas, boxes, status):
+    """Compressed counts strings to spans.
+
+    A string holds the lengths of runs down the columns, background first: groups of five bits in characters 48 to 111, the sixth bit means
+    that more follow, the last group's top bit is the sign; from the fourth run on the value is the difference to the run before the last.
+
+    Args:
+        text: uint8[B], all strings.
+        starts, stops: int64[M], the bytes of each.
+        sizes: int32[M, 2], height and width.
+        escaped: 1 where a backslash stands twice, as in JSON.
+        spans: int32[R, 2], out; R at least half the characters plus one per mask.
+        offsets: int64[M + 1], out.
+        areas: int64[M], boxes: float64[M, 4], out; the box of an empty mask that spells out an empty run is odd as in the reference.
+        status: uint8[M], out: OK or what is wrong; a bad mask has no spans.
+
+    Returns:
+        How many spans were written.
+    """
+    used = 0
+    offsets[0] = 0
+    for mask in range(len(starts)):
+        height = I8(sizes[mask, 0])
+        total = height * I8(sizes[mask, 1])
+        first = used
+        at = starts[mask]
+        stop = stops[mask]
+        position = 0
+        run = 0
+        before = 0
+        before_last = 0
+        area = 0
+        base = 0
+        column = 0
+        left = I8(sizes[mask, 1])
+        top = height
+        right = 0
+        bottom = 0
+        bad = OK
+        while at < stop:
+            value = 0
+            shift = 0
+            group = 32
+            while group & 32:
+                if at >= stop:
+                    bad = TRUNCATED
+                    break
+                if shift > 35:
+                    bad = WRONG_TOTAL
+                    break
+                group = I8(text[at]) - 48
+                at += 1
+                if group < 0 or group > 63:
+                    bad = BAD_CHARACTER
+                    break
+                if escaped and group == _BACKSLASH - 48:
+                    if at >= stop or text[at] != _BACKSLASH:
+                        bad = BAD_CHARACTER
+                        break
+                    at += 1
+                value |= (group & 31) << shift
+                shift += 5
+            if bad:
+                break
+            if group & 16:
+                value |= -1 << shift
+            if run > 2:
+                value += before_last
+            if value < 0:
+                bad = NEGATIVE_RUN
+                break
+            if value > total - position:
+                bad = WRONG_TOTAL
+                break
+            if run & 1 and value:
+                end = position + value
+                spans[used, 0] = position
+                spans[used, 1] = end
+                used += 1
+                area += value
+                if position - base >= height:
+                    if position - base < 2 * height:  # the next column: the usual case, without a division
+                        base += height
+                        column += 1
+                    else:
+                        column = position // height
+                        base = column * height
+                left = min(left, column)
+                if end - base <= height:
+                    right = max(right, column)
+                    top = min(top, position - base)
+                    bottom = max(bottom, end - 1 - base)
+                else:
+                    right = max(right, (end - 1) // height)
+                    top = 0
+                    bottom = height - 1
+            position += value
+            before_last = before
+            before = value
+            run += 1
+        if bad == OK and position != total:
+            bad = WRONG_TOTAL
+        if bad:
+            used = first
+            area = 0
+            run = 0
+        if run < 2:
+            boxes[mask, 0] = 0
+            boxes[mask, 1] = 0
+            boxes[mask, 2] = 0
+            boxes[mask, 3] = 0
+        else:
+            boxes[mask, 0] = left
+            boxes[mask, 1] = top
+            boxes[mask, 2] = (right - left + 1) % _WRAP
+            boxes[mask, 3] = (bottom - top + 1) % _WRAP
+        areas[mask] = area
+        status[mask] = bad
+        offsets[mask + 1] = used
+    return used
+
+
+@kernel(types.void(ro(I4, 2), ro(I8), rw(U1)))
+def paint(spans, offsets, pixels):
+    """Sets the pixels of one mask: `pixels` is uint8[height * width], counted down the columns; `offsets` int64[2]."""
+    for span in range(offsets[0], offsets[1]):
+        for at in range(spans[span, 0], spans[span, 1]):
+            pixels[at] = 1

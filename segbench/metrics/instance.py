@@ -1,0 +1,191 @@
+"""Instance segmentation: exact overlaps per image, and every score from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench import evidence as evidences
+from segbench.datasets import Dataset
+from segbench.errors import ComparabilityError, ConfigError
+from segbench.evidence import Evidence, Images
+from segbench.instances import InstanceBatch
+from segbench.metrics.base import Scores, defined, defined_list
+from segbench.metrics.instance_matching import Curves, Matches, curves, match
+from segbench.metrics.instance_pairs import ANALYSIS_FLOOR, FAMILIES, FLOOR, columns_of, empty_tables, evidence_of, pair_table
+from segbench.metrics.instance_summary import NO_TRUTH, class_columns, frequency_groups, reason, summary
+from segbench.rules_instance import InstanceRules, InstanceRuleSet
+
+TABLES = dict.fromkeys(columns_of(FAMILIES), 1)
+"""The evidence tables and their versions."""
+
+
+class InstanceAccumulator:
+    """Exact evidence of instance predictions: feed it batches, merge it with others, ask it for scores.
+
+    Empty is the identity of `merge`; merging is associative and commutative, and any split of the images gives the same evidence bit for
+    bit.
+
+    Args:
+        dataset: What the categories mean.
+        tables: Families to compare: `segm`, `bbox`, `boundary`; with `analysis` also overlaps down to IoU 0.1 and across categories.
+        rules: Where given, overlaps are kept down to its lowest IoU threshold, and across categories where it needs them.
+    """
+
+    def __init__(self, dataset: Dataset, tables: Sequence[str] = ("segm", "bbox"), rules: InstanceRules | None = None) -> None:
+        unknown = set(tables) - {*FAMILIES, "analysis"}
+        if unknown:
+            raise ConfigError(f"instances cannot be compared by {min(unknown)!r}", hint=f"one of: {', '.join(FAMILIES)}, analysis")
+        self.dataset = dataset
+        self.families = tuple(family for family in FAMILIES if family in tables)
+        analysis = "analysis" in tables
+        self.floor = min(ANALYSIS_FLOOR if analysis else FLOOR, *(rules.iou_thresholds if rules else ()), 1 - 1e-10)
+        self.cross = analysis or (rules is not None and rules.categories == "together")
+        self._parts: list[Evidence] = []
+
+    def update(self, pred: InstanceBatch, gt: InstanceBatch) -> None:
+        """Compares the predictions with the ground truth of some images. Images that `pred` does not hold have no detections.
+
+        Raises:
+            PairingError, ShapeError, InputError: see `segbench.metrics.instance_pairs.evidence_of`.
+        """
+        self._parts.append(evidence_of(pred, gt, self.families, self.dataset.num_classes, self.floor, self.cross))
+
+    def merge(self, *others: InstanceAccumulator) -> InstanceAccumulator:
+        """An accumulator of all images of this and the others. An image in several of them counts once if its evidence is equal."""
+        merged = InstanceAccumulator(self.dataset, self.families)
+        merged.floor = max(part.floor for part in (self, *others))
+        merged.cross = all(part.cross for part in (self, *others))
+        merged._parts = [evidences.merge([part.evidence() for part in (self, *others)])]
+        return merged
+
+    def evidence(self) -> Evidence:
+        """Everything compared so far, in canonical order."""
+        if not self._parts:
+            images = Images((), np.zeros(0, np.int64), np.zeros((0, 2), np.int32))
+            return Evidence("instance", self.dataset.num_classes, images, empty_tables(self.families))
+        if len(self._parts) > 1:
+            self._parts = [evidences.merge(self._parts)]
+        return self._parts[0]
+
+    def compute(self, rules: InstanceRuleSet) -> Scores:
+        """Scores of what was compared so far."""
+        return scores(self.evidence(), self.dataset, rules)
+
+    def arrays(self) -> dict[str, NDArray]:
+        """The evidence as named arrays."""
+        return self.evidence().arrays()
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray], dataset: Dataset) -> InstanceAccumulator:
+        """The inverse of `arrays`."""
+        evidence = Evidence.from_arrays(arrays)
+        _check(evidence, dataset)
+        accumulator = cls(dataset, families_of(evidence))
+        collected = evidence.rows("collected")
+        accumulator.floor = float(collected["floor"].max(initial=0.0)) or FLOOR
+        accumulator.cross = bool(collected["cross"].all())
+        accumulator._parts = [evidence]
+        return accumulator
+
+
+def families_of(evidence: Evidence) -> tuple[str, ...]:
+    """What the evidence compares: `segm`, `bbox`, `boundary`."""
+    return tuple(family for family in FAMILIES if pair_table(family) in evidence.tables)
+
+
+def evaluated(evidence: Evidence, family: str, rules: InstanceRules, partners: bool = False) -> tuple[Matches, Curves]:
+    """Matches and curves of one family."""
+    matches = match(evidence, family, rules, partners)
+    return matches, curves(matches, evidence.rows("detections")["score"], rules)
+
+
+def scores(evidence: Evidence, dataset: Dataset, rules: InstanceRuleSet, families: Sequence[str] | None = None) -> Scores:
+    """Every score that the evidence allows, under a rule set.
+
+    Args:
+        families: Which of `segm`, `bbox`, `boundary`; None: all that the evidence and the rules have.
+
+    Raises:
+        ComparabilityError: the evidence has another number of classes than the data set.
+    """
+    _check(evidence, dataset)
+    allowed = [family for family in families_of(evidence) if family in (families or rules.rules.families)]
+    if not allowed:
+        raise ConfigError(
+            f"protocol {rules.name} scores {' and '.join(rules.rules.families)}; this run compared {' and '.join(families_of(evidence))}"
+        )
+    groups = frequency_groups(dataset) if rules.rules.groups == "frequency" else None
+    metrics: dict[str, float | None] = {}
+    undefined: dict[str, str] = {}
+    columns: dict[str, Any] = {}
+    images: dict[str, list] = {"id": list(evidence.images.ids)}
+    for family in allowed:
+        matches, found = evaluated(evidence, family, rules.rules)
+        for name, value in summary(found, rules.rules, family, groups).items():
+            metrics[name] = defined(value)
+            if metrics[name] is None:
+                undefined[name] = reason(name, rules.rules)
+        if rules.rules.categories == "each":
+            for name, values in class_columns(found, rules.rules).items():
+                columns[f"{family}_{name}"] = defined_list(values)
+                undefined |= {
+                    f"{family}/{name}/{label}": NO_TRUTH
+                    for label, value in zip(dataset.names, columns[f"{family}_{name}"], strict=True)
+                    if value is None
+                }
+        images |= {f"{family}_{name}": values for name, values in per_image(evidence, matches, rules.rules).items()}
+    return Scores(metrics, undefined, _class_rows(evidence, dataset, columns), images)
+
+
+def per_image(evidence: Evidence, matches: Matches, rules: InstanceRules) -> dict[str, list]:
+    """Right, wrong and missed of each image at the first IoU threshold and in the first area range.
+
+    Only detections within the largest number per image and class count; a detection is right or wrong whatever its score.
+    """
+    image = evidence.rows("detections")["image"]
+    within = matches.ranks < max(rules.max_detections)
+    rows = matches.rows
+    hit = np.zeros(len(rows), bool)
+    hidden = matches.outside[:, 0] > 0
+    has = rows >= 0
+    one = np.uint64(1)
+    hit[has] = (matches.matched[rows[has], 0] & one) > 0
+    hidden = np.where(hit, False, hidden)
+    hidden[has] |= (matches.ignored[rows[has], 0] & one) > 0
+    right, wrong = within & hit & ~hidden, within & ~hit & ~hidden
+    count = len(evidence.images)
+    gt_image = evidence.rows("ground_truths")["image"]
+    truths = np.bincount(gt_image[matches.gt_ignored[:, 0] == 0], minlength=count)
+    true, false = (np.bincount(image[chosen], minlength=count) for chosen in (right, wrong))
+    total = true + truths
+    with np.errstate(invalid="ignore"):
+        f1 = 2 * true / (true + false + truths)
+    return {
+        "tp": true.tolist(),
+        "fp": false.tolist(),
+        "fn": (truths - true).tolist(),
+        "f1": defined_list(np.where(total + false > 0, f1, np.nan)),
+    }
+
+
+def _class_rows(evidence: Evidence, dataset: Dataset, columns: dict[str, list]) -> list[dict[str, Any]]:
+    truths = evidence.rows("ground_truths")
+    counts = {
+        "num_gt": np.bincount(truths["category"], minlength=dataset.num_classes).tolist(),
+        "num_pred": np.bincount(evidence.rows("detections")["category"], minlength=dataset.num_classes).tolist(),
+    }
+    return [
+        {"id": label.id, "name": label.name} | {name: values[index] for name, values in (columns | counts).items()}
+        for index, label in enumerate(dataset.evaluated)
+    ]
+
+
+def _check(evidence: Evidence, dataset: Dataset) -> None:
+    if evidence.task != "instance" or evidence.num_classes != dataset.num_classes:
+        raise ComparabilityError(
+            f"the evidence is of task {evidence.task} with {evidence.num_classes} classes; {dataset.name} has {dataset.num_classes}"
+        )
