@@ -1,4 +1,4 @@
-"""What segbench writes is what its JSON Schemas say, and stays what it was (`python tests/test_schemas.py` writes the golden file again)."""
+"""What segbench writes is what its JSON Schemas say, and stays what it was; run as a script, this writes the golden file again."""
 
 from __future__ import annotations
 
