@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from segbench.evaluation import Progress
+
+DELAY_S = 0.5
+"""Work that ends sooner shows no progress."""
 
 PIPE_WIDTH = 120
 """Columns where stdout is no terminal: tables are not squeezed for a file."""
@@ -41,13 +45,27 @@ def table(title: str | None = None) -> Table:
 
 @contextmanager
 def progress_bar(shown: bool) -> Iterator[Progress]:
-    """A progress bar on stderr where that is a terminal."""
+    """A progress bar on stderr where that is a terminal; it appears once the work has taken half a second."""
     if not shown or not sys.stderr.isatty():
         yield lambda done, total: None
         return
+    with ExitStack() as stack:
+        bar: Any = None
+        began = time.monotonic()
+
+        def progress(done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None and time.monotonic() - began > DELAY_S:
+                bar = stack.enter_context(_bar())
+                bar.add_task("images")
+            if bar is not None:
+                bar.update(bar.task_ids[0], completed=done, total=total)
+
+        yield progress
+
+
+def _bar() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    with Progress("images", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        job = bar.add_task("images", total=None)
-        yield lambda done, total: bar.update(job, completed=done, total=total)
+    return Progress("images", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True)
