@@ -2,8 +2,8 @@
 
 Maps are read as bytes, whatever their type: a pixel is `step` bytes, the lowest first, so that the three channels of an RGB id map are
 read as
-they lie. A pixel starts a run where one of its bytes differs from the byte `step` before it; 32 bytes of both maps are compared at once,
-and identifiers are looked up only where a run starts.
+they lie. A pixel starts a run where one of its bytes differs from the byte `step` before it; 64 bytes of both maps are compared at once, and
+identifiers are looked up only where a run starts.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from numba.extending import intrinsic, register_jitable
 
 from segbench.kernels._jit import I4, I8, U1, U2, kernel, ro, rw
 
-BLOCK = 32
-"""Bytes compared at once: one AVX2 register."""
+BLOCK = 64
+"""Bytes compared at once: two AVX2 registers, or one of AVX-512."""
+
+SLOTS = 256
+"""Entries of the table that remembers where ids were found."""
 
 
 def _vector_operations():
@@ -36,8 +39,7 @@ def _vector_operations():
             kind = signature.args[0]
             here = load(context, builder, kind, args[0], args[1])
             before = load(context, builder, kind, args[0], builder.sub(args[1], args[2]))
-            bits = builder.bitcast(builder.icmp_unsigned("!=", here, before), ir.IntType(BLOCK))
-            return builder.zext(bits, word)
+            return builder.bitcast(builder.icmp_unsigned("!=", here, before), word)
 
         return types.int64(values, types.int64, types.int64), generate
 
@@ -48,7 +50,17 @@ def _vector_operations():
 
         return types.int64(types.int64), generate
 
-    return changes, first_bit
+    @intrinsic
+    def eight_bytes(typing, values, at):
+        def generate(context, builder, signature, args):
+            data = context.make_array(signature.args[0])(context, builder, args[0]).data
+            value = builder.load(builder.bitcast(builder.gep(data, [args[1]]), word.as_pointer()))
+            value.align = 1
+            return value
+
+        return types.int64(values, types.int64), generate
+
+    return changes, first_bit, eight_bytes
 
 
 def _plain_operations():
@@ -61,18 +73,38 @@ def _plain_operations():
     def first_bit(bits):
         return (bits & -bits).bit_length() - 1
 
-    return changes, first_bit
+    def eight_bytes(values, at):
+        return int.from_bytes(values[at : at + 8].tobytes(), "little", signed=True)
+
+    return changes, first_bit, eight_bytes
 
 
-_changes, _first_bit = _plain_operations() if config.DISABLE_JIT else _vector_operations()
+_changes, _first_bit, _eight_bytes = _plain_operations() if config.DISABLE_JIT else _vector_operations()
 
 
 @register_jitable
-def _value(values, at, step):
+def _value(values, at, step, mask):
+    if at + 8 <= len(values):
+        return _eight_bytes(values, at) & mask
     value = I8(values[at])
     for k in range(1, step):
         value |= I8(values[at + k]) << (8 * k)
     return value
+
+
+@register_jitable
+def _mask(step):
+    return (I8(1) << (8 * step)) - 1 if step < 8 else I8(-1)
+
+
+@register_jitable
+def _pixel(at, step):
+    return at // 3 if step == 3 else at // step  # division by a constant is a multiplication
+
+
+@register_jitable
+def _slot(value):
+    return (value ^ (value >> 8) ^ (value >> 16)) & (SLOTS - 1)
 
 
 @register_jitable
@@ -88,21 +120,23 @@ def _index(ids, value):
     return low + 1 if low < len(ids) and ids[low] == value else 0
 
 
-@kernel(types.void(ro(U1), ro(U1), I8, ro(I8), ro(I8), rw(I8, 2)))
-def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, table):
+@kernel(types.void(ro(U1), ro(U1), I8, ro(I8), ro(I8), rw(I8, 3), rw(I8, 2)))
+def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, seen, table):
     """Counts how many pixels each pair of segments shares.
 
     Args:
         gt, pred: uint8[N * step], the bytes of both maps.
         step: Bytes per pixel, 1 to 8.
         gt_ids, pred_ids: int64[G] and int64[P], ascending: the ids to count.
+        seen: int64[2, SLOTS, 2], zero: where ids of either side were found, so that few are searched.
         table: int64[G + 1, P + 1], added to; row and column 0 are for ids that are not in the lists.
     """
     size = len(gt)
     if size == 0:
         return
+    mask = _mask(step)
     start, at = 0, step
-    g_value, p_value = _value(gt, 0, step), _value(pred, 0, step)
+    g_value, p_value = _value(gt, 0, step, mask), _value(pred, 0, step, mask)
     g, p = _index(gt_ids, g_value), _index(pred_ids, p_value)
     while True:
         # the next byte at which either map changes
@@ -117,18 +151,24 @@ def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, table):
         else:
             while at < size and gt[at] == gt[at - step] and pred[at] == pred[at - step]:
                 at += 1
-        pixel = at // step
+        pixel = _pixel(at, step)
         table[g, p] += pixel - start
         if at >= size:
             return
         start = pixel
         at = pixel * step
-        value = _value(gt, at, step)
+        value = _value(gt, at, step, mask)
         if value != g_value:
-            g_value, g = value, _index(gt_ids, value)
-        value = _value(pred, at, step)
+            g_value, slot = value, _slot(value)
+            if seen[0, slot, 1] == 0 or seen[0, slot, 0] != value:
+                seen[0, slot, 0], seen[0, slot, 1] = value, 1 + _index(gt_ids, value)
+            g = seen[0, slot, 1] - 1
+        value = _value(pred, at, step, mask)
         if value != p_value:
-            p_value, p = value, _index(pred_ids, value)
+            p_value, slot = value, _slot(value)
+            if seen[1, slot, 1] == 0 or seen[1, slot, 0] != value:
+                seen[1, slot, 0], seen[1, slot, 1] = value, 1 + _index(pred_ids, value)
+            p = seen[1, slot, 1] - 1
         at += step
 
 
@@ -144,9 +184,9 @@ def run_values(values, step, found):
     Returns:
         How many runs there are.
     """
-    size, count, at = len(values), 0, 0
+    size, count, at, mask = len(values), 0, 0, _mask(step)
     while at < size:
-        found[count] = _value(values, at, step)
+        found[count] = _value(values, at, step, mask)
         count += 1
         at += step
         bits = I8(0)
@@ -175,10 +215,10 @@ def index_segments(values, step, ids, indices, found):
         indices: uint16[S + 1]: what to write for an id that is not listed, then for each listed one.
         found: uint16[N], written.
     """
-    size, at = len(values), 0
+    size, at, mask = len(values), 0, _mask(step)
     while at < size:
         start = at // step
-        index = indices[_index(ids, _value(values, at, step))]
+        index = indices[_index(ids, _value(values, at, step, mask))]
         at += step
         bits = I8(0)
         while at + BLOCK <= size:

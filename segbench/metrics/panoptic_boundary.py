@@ -9,7 +9,7 @@ from segbench.datasets import Dataset
 from segbench.errors import InputError
 from segbench.evidence import Table
 from segbench.metrics.boundaries import boundary_distance_px
-from segbench.metrics.panoptic_segments import INTERIOR, UNLISTED, VOID, as_read, evaluated, pixel_bytes, size_of
+from segbench.metrics.panoptic_segments import INTERIOR, UNLISTED, VOID, as_read, evaluated, pair_table, pixel_bytes, size_of
 from segbench.samples import INVALID, PanopticMap
 
 LAST_INDEX = 65533
@@ -24,14 +24,11 @@ def boundary_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset) -> Table
     Raises:
         InputError: points instead of an image, or more segments than 16 bits count.
     """
-    from segbench.kernels.panoptic import count_segment_pairs
-
     if len(size_of(gt)) != 2:
         raise InputError("boundary metrics need images with rows and columns", hint="leave boundary_pq out of --metrics for point clouds")
     maps = [boundary_map(sample, dataset) for sample in (gt, pred)]
     ids = [np.unique(values).astype(np.int64) for values in maps]
-    table = np.zeros([len(found) + 1 for found in ids], np.int64)
-    count_segment_pairs(*(values.view(np.uint8).reshape(-1) for values in maps), 2, *ids, table)
+    table = pair_table(maps[0].view(np.uint8).reshape(-1), maps[1].view(np.uint8).reshape(-1), 2, *ids)
     g, p = table.nonzero()
     codes = [_codes(found) for found in ids]
     return {"gt": codes[0][g - 1], "pred": codes[1][p - 1], "pixels": table[g, p]}

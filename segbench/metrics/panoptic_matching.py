@@ -123,7 +123,7 @@ def check_areas(scene: Scene, evidence: Evidence) -> None:
     """Refuses ground truth whose table states areas that the pixels contradict.
 
     Raises:
-        InputError: SB151, with the first ones and how many there are.
+        InputError: SB155, with the first ones and how many there are.
     """
     gt = scene.gt
     rows = np.flatnonzero((gt.stated >= 0) & (gt.stated != gt.area))
@@ -139,7 +139,7 @@ def check_areas(scene: Scene, evidence: Evidence) -> None:
         count=len(rows),
         hint="--protocol coco-panoptic-corrected counts the pixels; --protocol panopticapi believes the file, as panopticapi does, and can "
         "print a PQ above 100",
-        code="SB151",
+        code="SB155",
     )
 
 

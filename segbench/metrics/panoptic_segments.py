@@ -55,8 +55,6 @@ def segment_table(pred: PanopticMap, gt: PanopticMap) -> NDArray[np.int64]:
         int64[G + 2, P + 2]: row 0 is void, rows 1 to G the ground truth's segments in their order, the last row ids that are not
         listed; columns the same of the prediction.
     """
-    from segbench.kernels.panoptic import count_segment_pairs
-
     (gt_bytes, gt_step), (pred_bytes, pred_step) = pixel_bytes(gt), pixel_bytes(pred)
     if gt_step != pred_step:
         gt_bytes, pred_bytes = (id_values(sample).view(np.uint8) for sample in (gt, pred))
@@ -65,9 +63,18 @@ def segment_table(pred: PanopticMap, gt: PanopticMap) -> NDArray[np.int64]:
     pred_ids, pred_rows = _listed(pred, pred_step)
     if len(gt_rows) * len(pred_rows) > MAX_TABLE:
         return _sorted_table(pred, gt, (gt_ids, gt_rows), (pred_ids, pred_rows))
-    table = np.zeros((len(gt_rows), len(pred_rows)), np.int64)
-    count_segment_pairs(gt_bytes, pred_bytes, step, gt_ids, pred_ids, table)
-    return table[gt_rows[:, None], pred_rows]
+    return pair_table(gt_bytes, pred_bytes, step, gt_ids, pred_ids)[gt_rows[:, None], pred_rows]
+
+
+def pair_table(
+    gt: NDArray[np.uint8], pred: NDArray[np.uint8], step: int, gt_ids: NDArray[np.int64], pred_ids: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Pixels of every pair of ids of two maps, given as bytes; row and column 0 are ids that are not listed."""
+    from segbench.kernels.panoptic import SLOTS, count_segment_pairs
+
+    table = np.zeros((len(gt_ids) + 1, len(pred_ids) + 1), np.int64)
+    count_segment_pairs(gt, pred, step, gt_ids, pred_ids, np.zeros((2, SLOTS, 2), np.int64), table)
+    return table
 
 
 def _listed(sample: PanopticMap, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

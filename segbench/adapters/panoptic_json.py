@@ -1,0 +1,354 @@
+"""COCO panoptic: a JSON of segment tables, and a folder of PNG maps whose colours are the segment ids (R + 256 G + 65536 B).
+
+MMDetection, detectron2 and the Cityscapes converter write the same; MMDetection without categories.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.adapters import png
+from segbench.adapters.base import Format, Request
+from segbench.adapters.images import read_labels
+from segbench.adapters.panoptic_tables import SegmentTables, tables_of
+from segbench.datasets import Dataset, LabelClass
+from segbench.errors import SHOWN, FormatError
+from segbench.samples import ImageId, PanopticMap
+
+NAME = "coco-panoptic"
+HEAD = 1 << 16
+
+
+class SegmentRow(msgspec.Struct, gc=False):
+    """One segment; `label_id` is how transformers spells `category_id`."""
+
+    id: int
+    category_id: int | None = None
+    label_id: int | None = None
+    area: int | float | None = None
+    iscrowd: int | bool | None = None
+
+
+class AnnotationRow(msgspec.Struct):
+    """One image."""
+
+    segments_info: list[SegmentRow]
+    image_id: int | str | None = None
+    file_name: str = ""
+
+
+class CategoryRow(msgspec.Struct):
+    """One category."""
+
+    id: int
+    name: str = ""
+    isthing: int | bool | None = None
+    supercategory: str | None = None
+    color: list[int] | None = None
+
+
+class PanopticFile(msgspec.Struct):
+    """The whole file."""
+
+    annotations: list[AnnotationRow]
+    categories: list[CategoryRow] = []
+
+
+@dataclass(frozen=True, eq=False)
+class PanopticJson:
+    """Panoptic maps in PNG files, their segments in one JSON.
+
+    Attributes:
+        root: The folder of the maps.
+        tables: The segments of all images.
+    """
+
+    format: str
+    root: str
+    tables: SegmentTables
+    what: str = ""
+    _prints: dict[ImageId, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def keys(self) -> Sequence[ImageId]:
+        return self.tables.keys
+
+    @property
+    def said(self) -> str:
+        return self.what
+
+    def read(self, keys: Sequence[ImageId]) -> Iterator[PanopticMap]:
+        for key in keys:
+            path = self.file(key)
+            data = _bytes_of(path)
+            self._prints[key] = hashlib.sha256(data).digest()
+            yield self.tables.sample(key, id_map(data, path), path)
+
+    def part(self, keys: Sequence[ImageId]) -> PanopticJson:
+        return replace(self, tables=self.tables.select(keys), _prints={})
+
+    def file(self, key: ImageId) -> str:
+        return os.path.join(self.root, self.tables.files[self.tables.at[key]])
+
+    def sizes(self) -> list[tuple[int, int] | None]:
+        return [None] * len(self.tables.keys)
+
+    def fingerprint(self, key: ImageId) -> bytes:
+        """sha256 of the map's bytes and of its segments."""
+        pixels = self._prints.get(key) or hashlib.sha256(_bytes_of(self.file(key))).digest()
+        sample = self.tables.sample(key, np.zeros(0, np.uint8), "")
+        return hashlib.sha256(pixels + sample.segment_ids.tobytes() + sample.classes.tobytes()).digest()
+
+
+def _bytes_of(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise FormatError(f"cannot read the map: {error.strerror}", files=[path], code="SB160") from error
+
+
+def id_map(data: bytes, path: str) -> NDArray[np.uint8]:
+    """A map whose colours are segment ids: uint8 (H, W, 3).
+
+    Raises:
+        FormatError: SB154, the image is not RGB; SB164, transparency; SB165, 16-bit RGB; SB160, damaged.
+    """
+    values = png.decode(data, path) if data[:8] == png.SIGNATURE else read_labels(path)
+    if values.ndim != 3 or values.shape[2] not in (3, 4):
+        raise FormatError(
+            "a panoptic map must be an RGB image whose colours are the segment ids; this one has one channel",
+            files=[path],
+            hint="save R = id % 256, G = id // 256 % 256, B = id // 65536; for maps of class * divisor + instance see segbench formats",
+            code="SB154",
+        )
+    if values.dtype != np.uint8:
+        raise FormatError("a 16-bit RGB image holds no segment ids", files=[path], hint="save 8 bits per channel", code="SB165")
+    if values.shape[2] == 4:
+        if not (values[..., 3] == 255).all():
+            raise FormatError(
+                "the alpha channel of a panoptic map carries data",
+                files=[path],
+                hint="BDD100K bitmasks are read with --format bdd-bitmask; else save without transparency",
+                code="SB164",
+            )
+        values = np.ascontiguousarray(values[..., :3])
+    return values
+
+
+def decoded(path: Path) -> PanopticFile:
+    """The JSON, typed.
+
+    Raises:
+        FormatError: not JSON, or not of this form.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=PanopticFile)
+    except OSError as error:
+        raise FormatError(f"cannot read the file: {error.strerror}", files=[str(path)]) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(
+            f"not a panoptic JSON: {error}",
+            files=[str(path)],
+            hint='it is {"annotations": [{"image_id", "file_name", "segments_info": [{"id", "category_id"}]}]}',
+        ) from error
+
+
+def open_panoptic_json(path: Path, request: Request, folder: str | os.PathLike | None = None) -> PanopticJson:
+    """Opens a JSON of segment tables and the folder of its maps.
+
+    Args:
+        path: The JSON; or the folder of the maps, where the JSON has its name or is the only one in it.
+        folder: Where the maps are; else beside the JSON, under its name without `.json`.
+
+    Raises:
+        FormatError: no such form, no maps, SB192 a file name that leads outside the folder.
+        LabelError, PairingError: as `tables_of`.
+    """
+    json_path = json_of(path)
+    content = decoded(json_path)
+    names = [_relative_name(row, json_path) for row in content.annotations]
+    root = Path(folder) if folder is not None else map_folder(json_path, names)
+    names = _existing(root, names, json_path, request)
+    images = [
+        (_key(row, name), name, [_row(segment, json_path) for segment in row.segments_info])
+        for row, name in zip(content.annotations, names, strict=True)
+    ]
+    categories = {row.id: row.name for row in content.categories}
+    tables, space = tables_of(images, request, str(json_path), categories)
+    noun = "predictions" if request.role == "pred" else "ground truths"
+    what = f"{len(images)} {noun} read as panoptic JSON and RGB maps in {root}, {space} ids of {request.dataset.name}, void 0"
+    return PanopticJson(NAME, str(root), tables, what)
+
+
+def json_of(path: Path) -> Path:
+    """The JSON of a path: itself, or that of a folder of maps.
+
+    Raises:
+        FormatError: a folder without one, or with several.
+    """
+    if not path.is_dir():
+        return path
+    beside = path.with_name(path.name + ".json")
+    if beside.is_file():
+        return beside
+    found = [item for item in sorted(path.glob("*.json")) if _looks_panoptic(item)]
+    if len(found) != 1:
+        raise FormatError(
+            f"{len(found)} panoptic JSON files belong to this folder",
+            files=[str(path), *map(str, found[:SHOWN])],
+            hint=f"give the JSON itself; it usually stands beside the folder, as {beside.name}",
+        )
+    return found[0]
+
+
+def map_folder(json_path: Path, names: Sequence[str]) -> Path:
+    """The folder of the maps: that of the JSON's name, else the JSON's own, else the only sub-folder beside it that holds the first map.
+
+    Raises:
+        FormatError: there is none.
+    """
+    own = json_path.with_suffix("")
+    if own.is_dir() or not names:
+        return own
+    if any(_variant(json_path.parent, names[0])):
+        return json_path.parent
+    holding = [item for item in sorted(json_path.parent.iterdir()) if item.is_dir() and any(_variant(item, names[0]))]
+    if len(holding) == 1:
+        return holding[0]
+    raise FormatError(
+        "the folder of the panoptic maps is missing",
+        files=[str(json_path), str(own)],
+        count=1,
+        hint=f"put the PNG files into {own.name}/ beside the JSON",
+        code="SB156",
+    )
+
+
+def _variant(folder: Path, name: str) -> list[str]:
+    """A map under its name, or as PNG where the table names the photograph."""
+    return [item for item in dict.fromkeys((name, str(PurePosixPath(name).with_suffix(".png")))) if (folder / item).is_file()]
+
+
+def _existing(root: Path, names: Sequence[str], json_path: Path, request: Request) -> list[str]:
+    """The names under which the maps exist."""
+    present = set(os.listdir(root)) if root.is_dir() else set()
+    found, missing = [], []
+    for name in names:
+        if name.endswith(".png") and name in present:
+            found.append(name)
+            continue
+        variants = [item for item in _variant(root, name) if item.endswith(".png")] or _variant(root, name)
+        (found if variants else missing).append(variants[0] if variants else name)
+    if missing:
+        raise FormatError(
+            f"{len(missing)} of {len(names)} panoptic maps are missing",
+            files=[(request.role, str(json_path)), *(("map", str(root / name)) for name in missing[:SHOWN])],
+            count=len(missing),
+            hint="write one PNG for every annotation, under its file_name",
+            code="SB156",
+        )
+    return found
+
+
+def _relative_name(row: AnnotationRow, json_path: Path) -> str:
+    name = row.file_name.replace("\\", "/") or f"{row.image_id}.png"
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name or (len(name) > 1 and name[1] == ":") or not path.name:
+        raise FormatError(
+            f"a file_name leads outside the folder of the maps: {row.file_name!r}",
+            files=[str(json_path)],
+            hint="file_name is relative to the folder of the maps",
+            code="SB192",
+        )
+    return name
+
+
+def _key(row: AnnotationRow, name: str) -> ImageId:
+    if row.image_id is None:
+        return str(PurePosixPath(name).with_suffix(""))
+    return row.image_id
+
+
+def _row(segment: SegmentRow, json_path: Path) -> tuple[int, int, int, bool]:
+    label = segment.category_id if segment.category_id is not None else segment.label_id
+    if label is None:
+        raise FormatError(f"segment {segment.id} has no category_id", files=[str(json_path)], code="SB150")
+    try:
+        area = -1 if segment.area is None else int(segment.area)
+    except (OverflowError, ValueError):
+        raise FormatError(f"segment {segment.id} has an impossible area", files=[str(json_path)], code="SB155") from None
+    return segment.id, label, area, segment.iscrowd == 1
+
+
+def categories_dataset(path: str | os.PathLike) -> Dataset | None:
+    """The classes of a panoptic JSON's own categories, in its order; None where it lists none.
+
+    Raises:
+        FormatError: not a panoptic JSON, or categories that contradict one another.
+    """
+    json_path = json_of(Path(path))
+    rows = decoded(json_path).categories
+    if not rows:
+        return None
+    for what, values in (("id", [row.id for row in rows]), ("name", [row.name or str(row.id) for row in rows])):
+        twice = sorted({str(value) for value in values if values.count(value) > 1})
+        if twice:
+            raise FormatError(f"two categories have the same {what}: {twice[0]}", files=[str(json_path)], hint=f"give each its own {what}")
+    classes = tuple(
+        LabelClass(
+            id=row.id,
+            name=row.name or str(row.id),
+            isthing=None if row.isthing is None else bool(row.isthing),
+            supercategory=row.supercategory or None,
+        )
+        for row in rows
+    )
+    return Dataset(name=json_path.stem, title=json_path.name, tasks=("panoptic", "semantic"), void_ids=(), classes=classes)
+
+
+def sniff(path: Path) -> tuple[float, str]:
+    """How sure it is that a path is a panoptic JSON or the folder of its maps."""
+    if path.is_dir():
+        beside = path.with_name(path.name + ".json")
+        found = [item for item in (beside, *sorted(path.glob("*.json"))[:SHOWN]) if item.is_file() and _looks_panoptic(item)]
+        return (0.9, f"segments_info in {found[0].name}") if found else (0.0, "")
+    return (0.95, "a JSON with segments_info") if path.suffix.lower() == ".json" and _looks_panoptic(path) else (0.0, "")
+
+
+def _looks_panoptic(path: Path) -> bool:
+    """Whether `segments_info` stands in the first bytes, or, of a file that begins with a long list of images, anywhere."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+            if b'"segments_info"' in head:
+                return True
+            if not head.lstrip().startswith(b"{"):
+                return False
+            tail = b""
+            while piece := file.read(1 << 20):
+                if b'"segments_info"' in tail + piece:
+                    return True
+                tail = piece[-16:]
+    except OSError:
+        pass
+    return False
+
+
+COCO_PANOPTIC = Format(
+    NAME,
+    "COCO panoptic JSON and RGB PNG maps",
+    "NAME.json with segments_info, and a folder NAME/ of RGB maps, id = R + 256 G + 65536 B; also of MMDetection and detectron2",
+    ("panoptic",),
+    (".json",),
+    sniff,
+    open_panoptic_json,
+)

@@ -1,0 +1,252 @@
+"""Segment tables: what every segment id of every image is, as columns, with the checks that need no pixel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.adapters.base import Request
+from segbench.datasets import Dataset, spaces_holding
+from segbench.errors import SHOWN, InputError, LabelError, PairingError
+from segbench.samples import INVALID, ImageId, PanopticMap
+
+MAX_RGB_ID = 2**24 - 1
+"""The largest id that three bytes hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentTables:
+    """The segments of all images, in the file's order.
+
+    Attributes:
+        keys: The images; unique.
+        files: The map of each image, relative to a folder.
+        starts: int64[N + 1]: the segments of image i are rows `starts[i]:starts[i + 1]`.
+        ids: int64[S], segment ids, unique within an image.
+        classes: int32[S], class indices; C for a class that is not evaluated, INVALID for an unknown category.
+        areas: int64[S], as stated, or -1.
+        crowd: bool[S].
+    """
+
+    keys: tuple[ImageId, ...]
+    files: tuple[str, ...]
+    starts: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    classes: NDArray[np.int32]
+    areas: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+
+    @cached_property
+    def at(self) -> dict[ImageId, int]:
+        """Index of every image."""
+        return {key: index for index, key in enumerate(self.keys)}
+
+    def sample(self, key: ImageId, values: NDArray, file: str, void: int = 0) -> PanopticMap:
+        """One image with its map."""
+        index = self.at[key]
+        rows = slice(int(self.starts[index]), int(self.starts[index + 1]))
+        return PanopticMap(key, values, self.ids[rows], self.classes[rows], self.areas[rows], self.crowd[rows], file, index, void)
+
+    def select(self, keys: Sequence[ImageId]) -> SegmentTables:
+        """The tables of some images, in the given order."""
+        indices = [self.at[key] for key in keys]
+        bounds = [(int(self.starts[index]), int(self.starts[index + 1])) for index in indices]
+        rows = np.concatenate([np.arange(*bound) for bound in bounds]) if bounds else np.zeros(0, np.int64)
+        starts = np.cumsum([0, *(stop - start for start, stop in bounds)])
+        columns = (column[rows] for column in (self.ids, self.classes, self.areas, self.crowd))
+        return SegmentTables(tuple(keys), tuple(self.files[index] for index in indices), starts, *columns)
+
+
+def tables_of(
+    images: Iterable[tuple[ImageId, str, Sequence[tuple[int, int, int, bool]]]],
+    request: Request,
+    file: str,
+    categories: Mapping[int, str] = {},
+    usual: str = "label",
+    highest: int = MAX_RGB_ID,
+    void: int = 0,
+    unknown: bool = False,
+) -> tuple[SegmentTables, str]:
+    """Columns from rows, checked.
+
+    A segment that is listed twice with one category is one segment: the last one counts, as in panopticapi.
+
+    Args:
+        images: (key, file of the map, rows of (segment id, category, stated area or -1, crowd)) of each image.
+        file: Where they come from, for messages.
+        categories: The file's own categories, id to name; they tell the id space.
+        usual: The id space that is taken where several fit.
+        highest: The largest id that a map can hold.
+        void: The id that means no segment.
+        unknown: Keep segments of unknown categories.
+
+    Returns:
+        The tables, and the id space that the categories are of.
+
+    Raises:
+        PairingError: SB120, an image is listed twice.
+        LabelError: SB152, one id with two categories; SB153, ids that no map can hold; SB110 or SB111, unknown categories.
+    """
+    keys: list[ImageId] = []
+    files: list[str] = []
+    lengths: list[int] = []
+    rows: list[tuple[int, int, int, bool]] = []
+    for key, name, segments in images:
+        keys.append(key)
+        files.append(name)
+        lengths.append(len(segments))
+        rows += segments
+    repeated = [str(key) for key, count in Counter(keys).items() if count > 1]
+    if repeated:
+        raise PairingError(
+            f"{len(repeated)} images are listed more than once",
+            files=[(request.role, file), *(("image", key) for key in repeated[:SHOWN])],
+            count=len(repeated),
+            hint="give every image one annotation with all of its segments",
+            code="SB120",
+        )
+    columns = [_int64([row[at] for row in rows], what, file) for at, what in enumerate(("id", "category_id", "area"))]
+    crowd = np.array([row[3] for row in rows], bool)
+    image = np.repeat(np.arange(len(keys)), lengths)
+    ids, labels, areas = columns
+    kept = _without_repeats(image, ids, labels, keys, request, file)
+    if kept is not None:
+        last = np.array(kept)
+        image, ids, labels, areas, crowd = image[last], ids[last], labels[last], areas[last], crowd[last]
+    bad = (ids == void) | (ids < (0 if void >= 0 else void + 1)) | (ids > highest)
+    if bad.any():
+        raise _problem(
+            f"{{count}} segments have an id that no map can hold: {void} means void, and ids end at {highest}",
+            np.flatnonzero(bad),
+            image,
+            ids,
+            keys,
+            request,
+            file,
+            "number the segments of an image from 1",
+            "SB153",
+        )
+    classes, space = _classes(labels, request, categories, usual)
+    strange = np.flatnonzero(classes == INVALID)
+    if len(strange) and not unknown:
+        shown = ", ".join(map(str, np.unique(labels[strange])[:8].tolist()))
+        raise _problem(
+            f"{{count}} segments have a category that {request.dataset.name} does not have in id space {space!r}: {shown}",
+            strange,
+            image,
+            ids,
+            keys,
+            request,
+            file,
+            _other_space(labels, request, space),
+            "SB110",
+        )
+    starts = np.searchsorted(image, np.arange(len(keys) + 1))
+    return SegmentTables(tuple(keys), tuple(files), starts, ids, classes, areas, crowd), space
+
+
+def _int64(values: list[int], what: str, file: str) -> NDArray[np.int64]:
+    try:
+        return np.array(values, np.int64)
+    except (OverflowError, ValueError, TypeError):
+        raise LabelError(f"a segment has an impossible {what}", files=[file], code="SB153") from None
+
+
+def _without_repeats(
+    image: NDArray, ids: NDArray[np.int64], labels: NDArray[np.int64], keys: Sequence[ImageId], request: Request, file: str
+) -> list[int] | None:
+    """Rows to keep where ids repeat within an image: each at its first place, with what its last row says; None where none repeats."""
+    order = np.lexsort((ids, image))
+    again = (np.diff(image[order]) == 0) & (np.diff(ids[order]) == 0)
+    if not again.any():
+        return None
+    first, second = order[:-1][again], order[1:][again]
+    clash = labels[first] != labels[second]
+    if clash.any():
+        raise _problem(
+            "{count} segment ids are listed with two categories",
+            second[clash],
+            image,
+            ids,
+            keys,
+            request,
+            file,
+            "give every segment its own id; transformers' label_ids_to_fuse is known to write such tables: fuse stuff after it instead",
+            "SB152",
+        )
+    last: dict[tuple[int, int], int] = {}
+    for row, key in enumerate(zip(image.tolist(), ids.tolist(), strict=True)):
+        last[key] = row
+    return list(last.values())
+
+
+def _problem(
+    message: str,
+    rows: NDArray,
+    image: NDArray,
+    ids: NDArray,
+    keys: Sequence[ImageId],
+    request: Request,
+    file: str,
+    hint: str | None,
+    code: str,
+) -> InputError:
+    shown = [("image", f"{keys[image[row]]}, segment {ids[row]}") for row in rows[:SHOWN]]
+    return LabelError(message.format(count=len(rows)), files=[(request.role, file), *shown], count=len(rows), hint=hint, code=code)
+
+
+def _classes(labels: NDArray[np.int64], request: Request, categories: Mapping[int, str], usual: str) -> tuple[NDArray[np.int32], str]:
+    """Class indices, and the id space they were read in: as asked for, else the usual one where it fits, else the only one that does."""
+    dataset = request.dataset
+    if request.id_space:
+        return dataset.value_map(request.id_space).classes(labels), request.id_space
+    spaces = [space for space in dataset.spaces if categories and _named_alike(dataset, space, categories)]
+    if not spaces:
+        holding = spaces_holding(dataset, np.unique(labels).tolist())
+        spaces = list(holding.evaluated if request.role == "pred" and holding.evaluated else holding.known)
+    if usual not in dataset.spaces:  # it reads all values as the first one does
+        usual = dataset.spaces[0]
+    space = spaces[0] if spaces and usual not in spaces else usual
+    return dataset.value_map(space).classes(labels), space
+
+
+def _named_alike(dataset: Dataset, space: str, categories: Mapping[int, str]) -> bool:
+    """Whether the categories of a file have the ids of this space: all that are evaluated have their class's name."""
+    ids = np.array(sorted(categories), np.int64)
+    classes = dataset.value_map(space).classes(ids)
+    pairs = [
+        (index, categories[key]) for key, index in zip(ids.tolist(), classes.tolist(), strict=True) if 0 <= index < dataset.num_classes
+    ]
+    return len(pairs) * 2 > len(ids) and all(dataset.names[index] == name for index, name in pairs)
+
+
+def _other_space(labels: NDArray[np.int64], request: Request, space: str) -> str:
+    option = "--id-space" if request.role == "pred" else "--gt-id-space"
+    for other in request.dataset.spaces:
+        if other != space and (request.dataset.value_map(other).classes(labels) != INVALID).all():
+            return f"all categories are known in id space {other!r}: pass {option} {other}"
+    return f"is {request.dataset.name} the right --dataset?"
+
+
+def segment_row(row: Any) -> tuple[int, int, int, bool]:
+    """(id, category, stated area or -1, crowd) of a segment in memory: a mapping with `id` and `category_id` or `label_id`.
+
+    Raises:
+        LabelError: SB150, a field is missing or no number.
+    """
+    try:
+        label = row["category_id"] if "category_id" in row else row["label_id"]
+        area = row.get("area")
+        return int(row["id"]), int(label), -1 if area is None else int(area), bool(row.get("iscrowd", 0))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise LabelError(
+            f"a segment is not described by id and category_id: {row!r}"[:200],
+            hint='each one is {"id": 7, "category_id": 3}, and may have area and iscrowd',
+            code="SB150",
+        ) from error
