@@ -33,7 +33,7 @@ GROUPS = {
     "kernels": Group(1, ("kernels.",), (), {"numpy", "numba", "llvmlite"}),
     "canonical": Group(
         2,
-        ("samples", "instances", "sizes", "evidence", "dataset_schema", "datasets", "protocols", "rules_", "registry"),
+        ("samples", "instances", "sizes", "evidence", "dataset_schema", "datasets", "protocols", "protocols.", "rules_", "registry"),
         ("base",),
         {"numpy", "msgspec"},
     ),
