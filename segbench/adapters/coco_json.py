@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench.adapters import coco_scan
 from segbench.adapters.coco_masks import BOX, COUNTS, NONE, POLYGONS, RUNS, Segmentations
 from segbench.errors import FormatError
 from segbench.samples import ImageId
@@ -111,6 +112,11 @@ def read_results(path: str | os.PathLike) -> ResultColumns:
     Raises:
         FormatError: not JSON, or a field of another type than it must be.
     """
+    scanned = coco_scan.scan(path)
+    if scanned is not None:
+        images, categories, scores, boxes, segmentations = scanned
+        boxed = bool(len(boxes)) and bool(np.isfinite(boxes[0]).all())
+        return ResultColumns(images, categories, scores, boxes, boxed, segmentations)
     builder = _Builder(str(path))
     try:
         for rows in _chunks(path):
@@ -380,7 +386,7 @@ def boxes_as_masks(segmentations: Segmentations, boxes: NDArray[np.float64]) -> 
     """Rows with a box and no mask get the box as their mask, as pycocotools does."""
     kinds = segmentations.kinds.copy()
     kinds[(kinds == NONE) & np.isfinite(boxes).all(1)] = BOX
-    return Segmentations(segmentations.text, segmentations.starts, segmentations.stops, kinds, segmentations.sizes, segmentations.escaped)
+    return Segmentations(segmentations.text, segmentations.starts, segmentations.stops, kinds, segmentations.sizes)
 
 
 def _wrong(error: msgspec.DecodeError, data: bytes, file: str) -> FormatError:

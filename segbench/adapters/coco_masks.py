@@ -38,7 +38,6 @@ class Segmentations:
         starts, stops: int64[M], the bytes of each row.
         kinds: uint8[M].
         sizes: int32[M, 2], height and width as the row states them; -1 where it states none.
-        escaped: Whether backslashes of counts strings stand twice, as in JSON.
     """
 
     text: NDArray[np.uint8]
@@ -46,7 +45,6 @@ class Segmentations:
     stops: NDArray[np.int64]
     kinds: NDArray[np.uint8]
     sizes: NDArray[np.int32]
-    escaped: bool = False
 
     def take(self, rows: NDArray[np.int64]) -> Segmentations:
         """The given rows; shares the text."""
@@ -88,9 +86,7 @@ def decode(rows: Segmentations, sizes: NDArray[np.int32], boxes: NDArray[np.floa
     spans = np.empty((int((lengths // 2 + 1).sum()), 2), np.int32)
     masks = Masks(spans, np.empty(len(lengths) + 1, np.int64), np.empty(len(lengths), np.int64), np.empty((len(lengths), 4)))
     status = np.empty(len(lengths), np.uint8)
-    used = rle.decode_counts(
-        rows.text, rows.starts, rows.stops, full, int(rows.escaped), spans, masks.offsets, masks.areas, masks.boxes, status
-    )
+    used = rle.decode_counts(rows.text, rows.starts, rows.stops, full, spans, masks.offsets, masks.areas, masks.boxes, status)
     if status.any():
         bad = np.flatnonzero(status)
         raise FormatError(
@@ -134,8 +130,7 @@ def _spelled(rows: Segmentations, sizes: NDArray, boxes: NDArray, name: Callable
         size = int(sizes[row, 0]), int(sizes[row, 1])
         try:
             if kind == COUNTS:
-                text = rows.row(row)
-                texts.append(text.replace(b"\\\\", b"\\") if rows.escaped else text)
+                texts.append(rows.row(row))
             elif kind == RUNS:
                 texts.append(counts_of_runs(msgspec.json.decode(rows.row(row)), size))
             elif kind == POLYGONS:

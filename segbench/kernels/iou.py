@@ -101,17 +101,23 @@ def overlap_masks(
                     low = middle + 1
             b = low
             intersection = 0
-            while a < a_end and b < b_end:
-                a_start = I8(det_spans[a, 0])
-                a_stop = I8(det_spans[a, 1])
-                b_start = I8(gt_spans[b, 0])
-                b_stop = I8(gt_spans[b, 1])
-                if a_start >= stop or b_start >= stop:
-                    break
-                intersection += max(0, min(a_stop, b_stop) - max(a_start, b_start))
-                step = I8(a_stop <= b_stop)
-                a += step
-                b += 1 - step
+            if a < a_end and b < b_end:
+                a_start, a_stop = I8(det_spans[a, 0]), I8(det_spans[a, 1])
+                b_start, b_stop = I8(gt_spans[b, 0]), I8(gt_spans[b, 1])
+                while a_start < stop and b_start < stop:
+                    # which mask's span ends first follows the shapes, so that the processor guesses it
+                    if a_stop <= b_stop:
+                        intersection += max(0, a_stop - max(a_start, b_start))
+                        a += 1
+                        if a == a_end:
+                            break
+                        a_start, a_stop = I8(det_spans[a, 0]), I8(det_spans[a, 1])
+                    else:
+                        intersection += max(0, b_stop - max(a_start, b_start))
+                        b += 1
+                        if b == b_end:
+                            break
+                        b_start, b_stop = I8(gt_spans[b, 0]), I8(gt_spans[b, 1])
             if intersection == 0:
                 continue
             union = det_area if gt_crowd[gt] else det_area + gt_areas[gt] - intersection

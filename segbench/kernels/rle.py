@@ -7,12 +7,11 @@ from numba import types
 from segbench.kernels._jit import F8, I4, I8, U1, kernel, ro, rw
 
 OK, BAD_CHARACTER, TRUNCATED, NEGATIVE_RUN, WRONG_TOTAL = 0, 1, 2, 3, 4
-_BACKSLASH = 92
 _WRAP = 4294967296
 
 
-@kernel(I8(ro(U1), ro(I8), ro(I8), ro(I4, 2), I8, rw(I4, 2), rw(I8), rw(I8), rw(F8, 2), rw(U1)))
-def decode_counts(text, starts, stops, sizes, escaped, spans, offsets, areas, boxes, status):
+@kernel(I8(ro(U1), ro(I8), ro(I8), ro(I4, 2), rw(I4, 2), rw(I8), rw(I8), rw(F8, 2), rw(U1)))
+def decode_counts(text, starts, stops, sizes, spans, offsets, areas, boxes, status):
     """Compressed counts strings to spans.
 
     A string holds the lengths of runs down the columns, background first: groups of five bits in characters 48 to 111, the sixth bit means
@@ -22,7 +21,6 @@ def decode_counts(text, starts, stops, sizes, escaped, spans, offsets, areas, bo
         text: uint8[B], all strings.
         starts, stops: int64[M], the bytes of each.
         sizes: int32[M, 2], height and width.
-        escaped: 1 where a backslash stands twice, as in JSON.
         spans: int32[R, 2], out; R at least half the characters plus one per mask.
         offsets: int64[M + 1], out.
         areas: int64[M], boxes: float64[M, 4], out; the box of an empty mask that spells out an empty run is odd as in the reference.
@@ -52,66 +50,64 @@ def decode_counts(text, starts, stops, sizes, escaped, spans, offsets, areas, bo
         bottom = 0
         bad = OK
         while at < stop:
-            value = 0
-            shift = 0
-            group = 32
-            while group & 32:
-                if at >= stop:
-                    bad = TRUNCATED
-                    break
-                if shift > 35:
-                    bad = WRONG_TOTAL
-                    break
-                group = I8(text[at]) - 48
-                at += 1
-                if group < 0 or group > 63:
-                    bad = BAD_CHARACTER
-                    break
-                if escaped and group == _BACKSLASH - 48:
-                    if at >= stop or text[at] != _BACKSLASH:
+            group = I8(text[at]) - 48
+            at += 1
+            value = (group ^ 16) - 16  # the usual case: one character, its fifth bit the sign
+            if group < 0 or group > 31:
+                value = 0
+                shift = 0
+                while True:
+                    if group < 0 or group > 63:
                         bad = BAD_CHARACTER
                         break
+                    value |= (group & 31) << shift
+                    shift += 5
+                    if group < 32:
+                        value |= -(group >> 4) << shift
+                        break
+                    if at >= stop:
+                        bad = TRUNCATED
+                        break
+                    if shift > 35:
+                        bad = WRONG_TOTAL
+                        break
+                    group = I8(text[at]) - 48
                     at += 1
-                value |= (group & 31) << shift
-                shift += 5
-            if bad:
-                break
-            if group & 16:
-                value |= -1 << shift
+                if bad:
+                    break
             if run > 2:
                 value += before_last
-            if value < 0:
-                bad = NEGATIVE_RUN
-                break
-            if value > total - position:
-                bad = WRONG_TOTAL
-                break
-            if run & 1 and value:
-                end = position + value
-                spans[used, 0] = position
-                spans[used, 1] = end
-                used += 1
-                area += value
-                if position - base >= height:
-                    if position - base < 2 * height:  # the next column: the usual case, without a division
-                        base += height
-                        column += 1
-                    else:
-                        column = position // height
-                        base = column * height
-                left = min(left, column)
-                if end - base <= height:
-                    right = max(right, column)
-                    top = min(top, position - base)
-                    bottom = max(bottom, end - 1 - base)
-                else:
-                    right = max(right, (end - 1) // height)
-                    top = 0
-                    bottom = height - 1
-            position += value
             before_last = before
             before = value
             run += 1
+            if value < 0 or value > total - position:
+                bad = NEGATIVE_RUN if value < 0 else WRONG_TOTAL
+                break
+            end = position + value
+            if run & 1 or value == 0:
+                position = end
+                continue
+            spans[used, 0] = position
+            spans[used, 1] = end
+            used += 1
+            area += value
+            if position - base >= height:
+                if position - base < 2 * height:  # the next column: the usual case, without a division
+                    base += height
+                    column += 1
+                else:
+                    column = position // height
+                    base = column * height
+            left = min(left, column)
+            if end - base <= height:
+                right = max(right, column)
+                top = min(top, position - base)
+                bottom = max(bottom, end - 1 - base)
+            else:
+                right = max(right, (end - 1) // height)
+                top = 0
+                bottom = height - 1
+            position = end
         if bad == OK and position != total:
             bad = WRONG_TOTAL
         if bad:
