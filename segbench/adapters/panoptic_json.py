@@ -162,12 +162,13 @@ def decoded(path: Path) -> PanopticFile:
         ) from error
 
 
-def open_panoptic_json(path: Path, request: Request, folder: str | os.PathLike | None = None) -> PanopticJson:
+def open_panoptic_json(path: Path, request: Request, folder: str | os.PathLike | None = None, unknown: bool = False) -> PanopticJson:
     """Opens a JSON of segment tables and the folder of its maps.
 
     Args:
         path: The JSON; or the folder of the maps, where the JSON has its name or is the only one in it.
         folder: Where the maps are; else beside the JSON, under its name without `.json`.
+        unknown: Keep segments of unknown categories.
 
     Raises:
         FormatError: no such form, no maps, SB192 a file name that leads outside the folder.
@@ -183,7 +184,7 @@ def open_panoptic_json(path: Path, request: Request, folder: str | os.PathLike |
         for row, name in zip(content.annotations, names, strict=True)
     ]
     categories = {row.id: row.name for row in content.categories}
-    tables, space = tables_of(images, request, str(json_path), categories)
+    tables, space = tables_of(images, request, str(json_path), categories, unknown=unknown)
     noun = "predictions" if request.role == "pred" else "ground truths"
     what = f"{len(images)} {noun} read as panoptic JSON and RGB maps in {root}, {space} ids of {request.dataset.name}, void 0"
     return PanopticJson(NAME, str(root), tables, what)
@@ -312,7 +313,8 @@ def categories_dataset(path: str | os.PathLike) -> Dataset | None:
         )
         for row in rows
     )
-    return Dataset(name=json_path.stem, title=json_path.name, tasks=("panoptic", "semantic"), void_ids=(), classes=classes)
+    void_ids = () if any(row.id == 0 for row in rows) else (0,)
+    return Dataset(name=json_path.stem, title=json_path.name, tasks=("panoptic", "semantic"), void_ids=void_ids, classes=classes)
 
 
 def sniff(path: Path) -> tuple[float, str]:

@@ -2,7 +2,8 @@
 
 Maps are read as bytes, whatever their type: a pixel is `step` bytes, the lowest first, so that the three channels of an RGB id map are
 read as
-they lie. A pixel starts a run where one of its bytes differs from the byte `step` before it; 64 bytes of both maps are compared at once, and
+they lie. A pixel starts a run where one of its bytes differs from the byte `step` before it; 64 bytes of both maps are compared at once,
+and
 identifiers are looked up only where a run starts.
 """
 

@@ -232,7 +232,7 @@ def scores(evidence: Evidence, dataset: Dataset, rules: RuleSet, metrics: Iterab
 
     Raises:
         ComparabilityError: the evidence has another number of classes than the data set.
-        InputError: SB151, the ground truth states wrong areas and the rules refuse that.
+        InputError: SB155, the ground truth states wrong areas and the rules refuse that.
     """
     _check(evidence, dataset)
     counts = _Counts(evidence, dataset, rules.rules)  # type: ignore[arg-type]

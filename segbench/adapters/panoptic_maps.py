@@ -1,0 +1,318 @@
+"""Panoptic maps that need no table: class and instance stand in every pixel. One file per image.
+
+channels      R the class, G and B the instance: deeplab2's two- and three-channel PNG, KITTI-STEP
+bitmask       RGBA: R the class, G flags, B and A the instance: BDD100K
+instance-ids  below the divisor the class alone, from there class * divisor + instance: Cityscapes instanceIds
+divided       class * divisor + instance everywhere: Mapillary Vistas, KITTI, detectron2
+points        32 bits per point, the low 16 the class, the high 16 the instance: SemanticKITTI .label
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.adapters import png
+from segbench.adapters.base import Format, Request
+from segbench.adapters.images import read_labels
+from segbench.adapters.label_files import ARRAY, PNG, TIFF, listed, stem_of
+from segbench.adapters.pairing import unique_keys
+from segbench.datasets import Dataset, spaces_holding
+from segbench.errors import ConfigError, FormatError, LabelError
+from segbench.samples import INVALID, ImageId, PanopticMap, ValueMap
+
+CROWD_FLAG, IGNORE_FLAG = 2, 1
+"""Bits of BDD100K's second channel."""
+
+POINTS = (".label",)
+SAMPLED = 4
+
+CHANNEL_MAPS = ("channels", "two-channel")
+GROUP = 255
+"""The instance of a group in two-channel maps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What the distinct ids of a map mean: class values, and which ids stand for a group of objects, or for nothing."""
+
+    labels: NDArray[np.int64]
+    group: NDArray[np.bool_]
+    nothing: NDArray[np.bool_]
+
+
+def parts_of(ids: NDArray[np.int64], encoding: str, divisor: int, isthing: Callable[[NDArray], NDArray[np.bool_]]) -> Parts:
+    """Class values of segment ids.
+
+    A thing of instance 0, or in two-channel maps of 255, is a group: a region of several objects that nobody told apart.
+
+    Args:
+        ids: int64[S], as the map's bytes hold them, the lowest first.
+        isthing: Tells of class values whether they are things.
+    """
+    nothing = np.zeros(len(ids), bool)
+    if encoding in CHANNEL_MAPS:
+        labels, instances = ids & 0xFF, ids >> 8
+        if encoding == "two-channel":
+            instances = np.where(instances == GROUP, 0, 1)
+    elif encoding == "points":
+        labels, instances = ids & 0xFFFF, ids >> 16
+    elif encoding == "bitmask":
+        labels, instances, flags = ids & 0xFF, ids >> 16, ids >> 8 & 0xFF
+        return Parts(labels, flags & CROWD_FLAG > 0, flags & IGNORE_FLAG > 0)
+    elif encoding == "divided":
+        labels, instances = ids // divisor, ids % divisor
+    else:
+        labels, instances = np.where(ids < divisor, ids, ids // divisor), np.where(ids < divisor, 0, 1)
+    return Parts(labels, isthing(labels) & (instances == 0), nothing)
+
+
+@dataclass(frozen=True, eq=False)
+class PanopticMaps:
+    """Self-contained panoptic maps in files.
+
+    Attributes:
+        root: The folder; `files` are relative to it, by key.
+        meaning: What class values mean.
+        crowds: Whether groups are crowds: in ground truth they are, in predictions they are segments.
+    """
+
+    format: str
+    root: str
+    files: Mapping[str, str]
+    encoding: str
+    divisor: int
+    dataset: Dataset
+    meaning: ValueMap
+    crowds: bool
+    what: str = ""
+    _prints: dict[ImageId, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return tuple(self.files)
+
+    @property
+    def said(self) -> str:
+        return self.what
+
+    def read(self, keys: Sequence[ImageId]) -> Iterator[PanopticMap]:
+        for key in keys:
+            path = self.file(key)
+            values = map_values(path, self.encoding)
+            self._prints[key] = _digest(path)
+            yield self._sample(key, values, path)
+
+    def _sample(self, key: ImageId, values: NDArray, path: str) -> PanopticMap:
+        ids = distinct_ids(values)
+        parts = parts_of(ids, self.encoding, self.divisor, self._isthing)
+        classes = self.meaning.classes(parts.labels)
+        unknown = np.unique(parts.labels[(classes == INVALID) & ~parts.nothing])
+        if len(unknown):
+            raise LabelError(
+                f"the map holds {len(unknown)} class values that {self.dataset.name} does not have in id space {self.meaning.space!r}: "
+                f"{', '.join(map(str, unknown[:8].tolist()))}",
+                files=[path],
+                hint=f"it was read as {self.encoding}; --format and --id-space say what it is",
+                code="SB110",
+            )
+        classes = np.where(parts.nothing, self.meaning.num_classes, classes).astype(np.int32)
+        # an id that cannot stand in the map is void: void pixels are segments of a class that is not evaluated
+        void = int(np.setdiff1d(np.arange(len(ids) + 1), ids, assume_unique=True)[0])
+        crowd = parts.group if self.crowds else np.zeros(len(ids), bool)
+        return PanopticMap(key, values, ids, classes, np.full(len(ids), -1, np.int64), crowd, path, void=void)
+
+    def _isthing(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        things = np.array([thing is True for thing in (*self.dataset.isthing, False)], bool)
+        classes = self.meaning.classes(labels)
+        return (classes >= 0) & things[np.maximum(classes, 0)]
+
+    def part(self, keys: Sequence[ImageId]) -> PanopticMaps:
+        return replace(self, files={str(key): self.files[str(key)] for key in keys}, _prints={})
+
+    def file(self, key: ImageId) -> str:
+        return os.path.join(self.root, self.files[str(key)])
+
+    def sizes(self) -> list[tuple[int, int] | None]:
+        return [None] * len(self.files)
+
+    def fingerprint(self, key: ImageId) -> bytes:
+        return self._prints.get(key) or _digest(self.file(key))
+
+
+def _digest(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).digest()
+
+
+def distinct_ids(values: NDArray) -> NDArray[np.int64]:
+    """The distinct ids of a map, ascending; without a sign, as its bytes hold them."""
+    from segbench.kernels.panoptic import run_values
+
+    step = values.shape[2] if values.ndim == 3 else values.dtype.itemsize
+    little = values if values.ndim == 3 else values.astype(values.dtype.newbyteorder("<"), copy=False)
+    flat = np.ascontiguousarray(little).reshape(-1).view(np.uint8)
+    found = np.empty(len(flat) // step, np.int64)
+    return np.unique(found[: run_values(flat, step, found)])
+
+
+def map_values(path: str, encoding: str) -> NDArray:
+    """The pixels of a map, of the type that its encoding needs.
+
+    Raises:
+        FormatError: SB154, another kind of image than the encoding; SB160, damaged.
+    """
+    if encoding == "points":
+        return _points(path)
+    values = read_labels(path)
+    if values.ndim == 3 and values.dtype == np.uint8 and values.shape[2] == 2:
+        values = np.concatenate((values, np.zeros((*values.shape[:2], 1), np.uint8)), 2)  # .npy of class and instance
+    if encoding in CHANNEL_MAPS and values.ndim == 3 and values.shape[2] == 4 and (values[..., 3] == 255).all():
+        values = np.ascontiguousarray(values[..., :3])
+    channels = {"channels": 3, "two-channel": 3, "bitmask": 4}.get(encoding)
+    right = values.ndim == 3 and values.shape[2] == channels and values.dtype == np.uint8 if channels else values.ndim == 2
+    if not right or values.dtype.kind not in "iu":
+        shape = "x".join(map(str, values.shape))
+        needed = f"8-bit image with {channels} channels" if channels else "image with one channel"
+        raise FormatError(
+            f"a {encoding} map must be an {needed}; this one is {shape} of {values.dtype}",
+            files=[path],
+            hint="segbench formats lists the kinds of panoptic maps; --format NAME says which it is",
+            code="SB154",
+        )
+    if not channels and values.dtype == np.uint8:
+        raise FormatError(
+            "an 8-bit image cannot hold class * divisor + instance", files=[path], hint="save 16 or 32 bits per pixel", code="SB163"
+        )
+    if values.size and values.dtype.kind == "i" and values.min() < 0:
+        raise LabelError(f"the map holds {values.min()}, which is no id", files=[path], code="SB153")
+    return values
+
+
+def _points(path: str) -> NDArray[np.uint32]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise FormatError(f"cannot read the file: {error.strerror}", files=[path], code="SB160") from error
+    if not data or len(data) % 4:
+        raise FormatError(f"a .label file holds 4 bytes per point; this one has {len(data)} bytes", files=[path], code="SB160")
+    return np.frombuffer(data, "<u4").astype(np.uint32, copy=False)
+
+
+def opener(format_name: str, encoding: str) -> Callable[[Path, Request], PanopticMaps]:
+    """The `open` of a format."""
+
+    def open_maps(path: Path, request: Request) -> PanopticMaps:
+        return open_panoptic_maps(path, request, encoding, format_name)
+
+    return open_maps
+
+
+def open_panoptic_maps(path: Path, request: Request, encoding: str, format_name: str) -> PanopticMaps:
+    """Opens a folder (or one file) of self-contained panoptic maps.
+
+    Raises:
+        FormatError: no maps.
+        ConfigError: the data set has no divisor and the encoding needs one.
+    """
+    dataset = request.dataset
+    suffixes = POINTS if encoding == "points" else (*PNG, *TIFF, *ARRAY)
+    root, names = (path.parent, [path.name]) if path.is_file() else (path, listed(path, suffixes))
+    if encoding == "instance-ids":
+        names = [name for name in names if stem_of(name).endswith("_instanceIds")] or names
+    if not names:
+        raise FormatError("no panoptic maps here", files=[str(path)], hint=f"a folder of {', '.join(suffixes)} files")
+    if encoding in ("instance-ids", "divided") and dataset.label_divisor is None:
+        raise ConfigError(
+            f"{dataset.name} does not say by what instance ids are divided", hint='write "label_divisor": 1000 into its dataset.json'
+        )
+    files = unique_keys(names, str(path), dataset.matching)
+    space = request.id_space or dataset.spaces[0]
+    source = PanopticMaps(
+        format_name, str(root), files, encoding, dataset.label_divisor or 0, dataset, dataset.value_map(space), request.role == "gt"
+    )
+    if not request.id_space and len(dataset.spaces) > 1:
+        source = replace(source, meaning=dataset.value_map(_told_space(source, request)))
+    noun = "predictions" if request.role == "pred" else "ground truths"
+    return replace(source, what=f"{len(files)} {noun} read as {encoding} panoptic maps, {source.meaning.space} ids of {dataset.name}")
+
+
+def _told_space(source: PanopticMaps, request: Request) -> str:
+    """The id space that the class values of some maps fit: that of the data set where it does, else the only other one."""
+    keys = list(source.files)
+    seen: set[int] = set()
+    for key in keys if len(keys) <= SAMPLED else [*keys[: SAMPLED - 1], keys[-1]]:
+        ids = distinct_ids(map_values(source.file(key), source.encoding))
+        parts = parts_of(ids, source.encoding, source.divisor, lambda labels: np.zeros(len(labels), bool))
+        seen.update(parts.labels[~parts.nothing].tolist())
+    holding = spaces_holding(source.dataset, seen)
+    fitting = holding.evaluated if request.role == "pred" and holding.evaluated else holding.known
+    return fitting[0] if fitting else source.dataset.spaces[0]
+
+
+def sniff_maps(path: Path, encoding: str) -> tuple[float, str]:
+    """How sure it is that a path holds maps of this encoding."""
+    suffixes = POINTS if encoding == "points" else PNG
+    names = [path.name] if path.is_file() else listed(path, suffixes) if path.is_dir() else []
+    names = [name for name in names if name.lower().endswith(suffixes)]
+    if not names:
+        return 0.0, ""
+    if encoding == "points":
+        return 0.8, f"{len(names)} .label files"
+    root = path.parent if path.is_file() else path
+    if encoding == "instance-ids":
+        named = [name for name in names if stem_of(name).endswith("_instanceIds")]
+        return (0.7, f"{len(named)} instanceIds files") if named else (0.0, "")
+    try:
+        head = png.header(os.path.join(root, names[0]))
+    except FormatError:
+        return 0.0, ""
+    kinds = {"channels": ((2,), 8, 0.4), "two-channel": ((2,), 8, 0.3), "bitmask": ((6,), 8, 0.5), "divided": ((0,), 16, 0.4)}
+    colours, bits, sure = kinds[encoding]
+    if head.color_type in colours and head.bit_depth == bits:
+        return sure, f"{len(names)} PNG files of the form of {encoding} maps"
+    return 0.0, ""
+
+
+def _format(name: str, title: str, layout: str, encoding: str, suffixes: tuple[str, ...] = (*PNG, *TIFF, *ARRAY)) -> Format:
+    return Format(name, title, layout, ("panoptic",), suffixes, lambda path: sniff_maps(path, encoding), opener(name, encoding))
+
+
+CHANNELS = _format(
+    "panoptic-channels",
+    "two- and three-channel panoptic PNG",
+    "one file per image; R is the class, G and B the instance, 0 of a thing a group: deeplab2, KITTI-STEP",
+    "channels",
+)
+TWO_CHANNEL = _format(
+    "panoptic-two-channel",
+    "panopticapi's two-channel PNG",
+    "one file per image; R is the class, G the instance from 0, 255 of a thing a group",
+    "two-channel",
+)
+BITMASK = _format(
+    "bdd-bitmask", "BDD100K bitmasks", "one RGBA PNG per image; R is the class, G flags, B and A the instance", "bitmask", PNG
+)
+INSTANCE_IDS = _format(
+    "instance-ids",
+    "Cityscapes instanceIds",
+    "one file per image; values below the divisor are a class, others class * divisor + instance",
+    "instance-ids",
+)
+DIVIDED = _format(
+    "panoptic-divided", "class * divisor + instance", "one 16- or 32-bit file per image: Mapillary Vistas, KITTI, detectron2", "divided"
+)
+POINT_LABELS = _format(
+    "point-labels",
+    "SemanticKITTI .label",
+    "one file per scan; 32 bits per point, low half the class, high half the instance",
+    "points",
+    POINTS,
+)
