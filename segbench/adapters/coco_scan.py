@@ -23,7 +23,7 @@ def scan(
     size = os.path.getsize(path)
     text = np.empty(size, np.uint8)
     parts: list[tuple[NDArray, ...]] = []
-    state = np.zeros(8, np.int64)
+    state = np.zeros(4, np.int64)
     with open(path, "rb", buffering=0) as file:
         piece = np.empty(min(PIECE, size + 1), np.uint8)
         filled = file.readinto(memoryview(piece)) or 0
@@ -33,7 +33,7 @@ def scan(
         columns = _columns()
         while True:
             coco_rows.scan_rows(piece, start, filled, *columns[:4], text, columns[4], state)
-            _, _, at, why = state[:4].tolist()
+            _, _, at, why = state.tolist()
             if why == coco_rows.UNUSUAL:
                 return None
             if why in (coco_rows.FULL, coco_rows.DONE) or state[0] > ROWS // 2:

@@ -35,27 +35,25 @@ def _powers() -> np.ndarray:
 
 _POWERS = _powers()
 _LOW = 0xFFFFFFFF
-_BLOCK = 32
+_ONE, _TWO = np.uint64(1), np.uint64(2)
+"""Steps of byte positions, which are unsigned: a signed index costs a test for being negative at every byte."""
 
 
 def _word(text: bytes) -> tuple[int, int]:
-    """A key of up to 16 bytes as two numbers."""
-    first = second = 0
-    for at, byte in enumerate(text):
-        if at < 8:
-            first = first << 8 | byte
-        else:
-            second = second << 8 | byte
-    return first, second
+    """The last eight bytes of a key as a number, and those before."""
+    return int.from_bytes(text[-8:], "big"), int.from_bytes(text[:-8], "big")
 
 
-_IMAGE, _IMAGE_REST = _word(b"image_id")
+OTHER, COUNTS, SEGMENTATION, IMAGE, CATEGORY, SCORE, BBOX, SIZE = range(8)
+_IMAGE, _ = _word(b"image_id")
 _CATEGORY, _CATEGORY_REST = _word(b"category_id")
 _SCORE, _ = _word(b"score")
 _BBOX, _ = _word(b"bbox")
 _SEGMENTATION, _SEGMENTATION_REST = _word(b"segmentation")
 _SIZE, _ = _word(b"size")
 _COUNTS, _ = _word(b"counts")
+_ROW = 1 << IMAGE | 1 << CATEGORY | 1 << SCORE
+_MASK = 1 << SIZE | 1 << COUNTS
 
 
 @kernel(U8(U8, U8))
@@ -114,146 +112,12 @@ def float_bits(digits, exponent):
     return I8(mantissa & U8((1 << 52) - 1)) | (power << 52)
 
 
-@kernel(I8(ro(U1), I8, I8))
-def behind_space(data, at, stop):
-    """The next byte that is no white space."""
-    while at < stop and (data[at] == 32 or data[at] == 10 or data[at] == 13 or data[at] == 9):
-        at += 1
-    return at
-
-
-@kernel(I8(ro(U1), I8, I8, rw(I8)))
-def read_float(data, at, stop, bits):
-    """Reads a JSON number into `bits[0]`; the byte behind it, or -1 where it is none, runs into `stop` or cannot be told exactly."""
-    negative = at < stop and data[at] == 45
-    if negative:
-        at += 1
-    first = at
-    digits = U8(0)
-    count = 0
-    exponent = 0
-    while at < stop and data[at] >= 48 and data[at] <= 57:
-        digits = digits * U8(10) + U8(data[at] - 48)
-        count += digits > 0
-        at += 1
-    if at == first or (data[first] == 48 and at > first + 1):
-        return -1
-    if at < stop and data[at] == 46:
-        at += 1
-        point = at
-        while at < stop and data[at] >= 48 and data[at] <= 57:
-            digits = digits * U8(10) + U8(data[at] - 48)
-            count += digits > 0
-            at += 1
-        if at == point:
-            return -1
-        exponent = point - at
-    if at < stop and (data[at] == 101 or data[at] == 69):
-        at += 1
-        minus = at < stop and data[at] == 45
-        if at < stop and (data[at] == 45 or data[at] == 43):
-            at += 1
-        first = at
-        power = 0
-        while at < stop and data[at] >= 48 and data[at] <= 57 and power < 10000:
-            power = power * 10 + I8(data[at]) - 48
-            at += 1
-        if at == first:
-            return -1
-        exponent += -power if minus else power
-    if at >= stop or count > 19:
-        return -1
-    value = float_bits(digits, exponent)
-    if value < 0:
-        return -1
-    bits[0] = value | (-9223372036854775808 if negative else 0)
-    return at
-
-
-@kernel(I8(ro(U1), I8, I8, rw(I8)))
-def read_integer(data, at, stop, value):
-    """Reads a JSON whole number into `value[0]`; the byte behind it, or -1."""
-    negative = at < stop and data[at] == 45
-    if negative:
-        at += 1
-    first = at
-    total = 0
-    while at < stop and data[at] >= 48 and data[at] <= 57:
-        total = total * 10 + I8(data[at]) - 48
-        at += 1
-    if at == first or at - first > 18 or at >= stop or data[at] == 46 or data[at] == 101 or data[at] == 69:
-        return -1
-    if data[first] == 48 and at > first + 1:
-        return -1
-    value[0] = -total if negative else total
-    return at
-
-
-@kernel(I8(ro(U1), I8, I8))
-def behind_string(data, at, stop):
-    """The byte behind a string whose opening quote is at `at`, or -1."""
-    at += 1
-    while at < stop and data[at] != 34:
-        at += 2 if data[at] == 92 else 1
-    return at + 1 if at < stop else -1
-
-
-@kernel(I8(ro(U1), I8, I8))
-def behind_value(data, at, stop):
-    """The byte behind any value, or -1; its inside is not checked beyond strings and brackets."""
-    depth = 0
-    while at < stop:
-        byte = data[at]
-        if byte == 34:
-            at = behind_string(data, at, stop)
-            if at < 0:
-                return -1
-            if depth == 0:
-                return at
-            continue
-        if byte == 123 or byte == 91:
-            depth += 1
-        elif byte == 125 or byte == 93:
-            if depth == 0:
-                return at
-            depth -= 1
-            if depth == 0:
-                return at + 1
-        elif byte == 44 and depth == 0:
-            return at
-        at += 1
-    return -1
-
-
-@kernel(I8(ro(U1), I8, I8, rw(I8)))
-def read_key(data, at, stop, word):
-    """Reads a key and its colon; `word` becomes its two numbers and its length. The byte of the value, or -1."""
-    if at >= stop or data[at] != 34:
-        return -1
-    at += 1
-    first = at
-    one = 0
-    two = 0
-    while at < stop and data[at] != 34 and data[at] != 92:
-        if at - first < 8:
-            one = one << 8 | I8(data[at])
-        else:
-            two = two << 8 | I8(data[at])
-        at += 1
-    if at >= stop or data[at] == 92:
-        return -1
-    word[0] = one
-    word[1] = two
-    word[2] = at - first
-    at = behind_space(data, at + 1, stop)
-    if at >= stop or data[at] != 58:
-        return -1
-    return behind_space(data, at + 1, stop)
-
-
 @kernel(types.void(ro(U1), I8, I8, rw(I8, 2), rw(I8), rw(I8, 2), rw(I4, 2), rw(U1), rw(I8), rw(I8)))
-def scan_rows(data, start, stop, ids, scores, boxes, sizes, text, ends, state):
-    """Reads detections from `data[start:stop]`, which begins in an array before an object or behind it.
+def scan_rows(data, start, end, ids, scores, boxes, sizes, text, ends, state):
+    """Reads detections from `data[start:end]`, which begins in an array before an object or behind it.
+
+    One loop over the keys of objects and of the masks in them; kernels that take arrays are not called, since each call costs more than a
+    key does.
 
     Args:
         data: uint8[B].
@@ -263,154 +127,235 @@ def scan_rows(data, start, stop, ids, scores, boxes, sizes, text, ends, state):
         sizes: int32[M, 2], out: height and width of the mask; -1 where there is no mask.
         text: uint8[B'], out: all counts strings.
         ends: int64[M], out: where the row's counts string ends in `text`.
-        state: int64[8]: rows and bytes of `text` so far (both also in), where the next object begins, why it ended; the rest is scratch.
+        state: int64[4]: rows and bytes of `text` so far (both also in), where the next object begins, why the scan ended.
     """
     row = state[0]
     used = state[1]
-    at = behind_space(data, start, stop)
-    word = state[4:]
+    state[3] = MORE
+    at = U8(start)
+    stop = U8(end)
     while True:
+        while at < stop and (data[at] <= 32 or data[at] == 44):
+            at += _ONE
         state[0] = row
         state[1] = used
-        state[2] = at
-        state[3] = MORE
-        at = behind_space(data, at, stop)
-        if at < stop and data[at] == 44:
-            at = behind_space(data, at + 1, stop)
+        state[2] = I8(at)
         if at >= stop:
             return
         if data[at] == 93:
             state[3] = DONE
             return
-        if row >= len(scores):
-            state[3] = FULL
-            return
         if data[at] != 123:
             state[3] = UNUSUAL
             return
+        if row >= len(scores):
+            state[3] = FULL
+            return
+        at += _ONE
         seen = 0
+        in_mask = False
         sizes[row, 0] = -1
         sizes[row, 1] = -1
-        at += 1
+        ends[row] = used
         while True:
-            at = behind_space(data, at, stop)
-            at = read_key(data, at, stop, word)
-            if at < 0 or at >= stop:
+            while at < stop and data[at] <= 32:
+                at += _ONE
+            if at >= stop or data[at] != 34:
                 return
-            one = word[0]
-            two = word[1]
-            length = word[2]
-            if length == 8 and one == _IMAGE:
-                at = read_integer(data, at, stop, word)
-                ids[row, 0] = word[0]
-                seen |= 1
-            elif length == 11 and one == _CATEGORY and two == _CATEGORY_REST:
-                at = read_integer(data, at, stop, word)
-                ids[row, 1] = word[0]
-                seen |= 2
-            elif length == 5 and one == _SCORE:
-                at = read_float(data, at, stop, word)
-                scores[row] = word[0]
-                seen |= 4
-            elif length == 4 and one == _BBOX:
-                if data[at] != 91:
-                    return
-                for number in range(4):
-                    at = behind_space(data, at + 1, stop)
-                    at = read_float(data, at, stop, word)
-                    if at < 0:
-                        return
-                    boxes[row, number] = word[0]
-                    at = behind_space(data, at, stop)
-                    if at >= stop or data[at] != (93 if number == 3 else 44):
-                        return
-                at += 1
-            elif length == 12 and one == _SEGMENTATION and two == _SEGMENTATION_REST:
-                if data[at] != 123 or sizes[row, 0] >= 0:
-                    return
-                at += 1
-                parts = 0
-                while True:
-                    at = behind_space(data, at, stop)
-                    at = read_key(data, at, stop, word)
-                    if at < 0 or at >= stop:
-                        return
-                    if word[2] == 4 and word[0] == _SIZE:
-                        if data[at] != 91:
-                            return
-                        for number in range(2):
-                            at = behind_space(data, at + 1, stop)
-                            at = read_integer(data, at, stop, word)
-                            if at < 0 or word[0] < 0 or word[0] > 2147483647:
-                                return
-                            sizes[row, number] = word[0]
-                            at = behind_space(data, at, stop)
-                            if at >= stop or data[at] != (93 if number == 1 else 44):
-                                return
-                        at += 1
-                        parts |= 1
-                    elif word[2] == 6 and word[0] == _COUNTS:
-                        if data[at] != 34 or parts & 2:
-                            return
-                        at += 1
-                        fill = used
-                        plain = True
-                        while plain and at + _BLOCK <= stop and fill + _BLOCK <= len(text):
-                            special = False
-                            for byte in range(_BLOCK):  # whole blocks at once; what was copied too much is written over
-                                text[fill + byte] = data[at + byte]
-                                special |= (data[at + byte] == 34) | (data[at + byte] == 92)
-                            plain = not special
-                            if plain:
-                                at += _BLOCK
-                                fill += _BLOCK
-                        while at < stop and data[at] != 34:
-                            if fill >= len(text):
-                                return
-                            if data[at] == 92:
-                                at += 1  # the only escape a counts string needs is that of the backslash itself
-                                if at >= stop or data[at] != 92:
-                                    return
-                            text[fill] = data[at]
-                            fill += 1
-                            at += 1
-                        if at >= stop:
-                            return
-                        ends[row] = fill
-                        at += 1
-                        parts |= 2
-                    else:
-                        at = behind_value(data, at, stop)
-                    if at < 0:
-                        return
-                    at = behind_space(data, at, stop)
-                    if at >= stop:
-                        return
-                    if data[at] == 125:
-                        break
-                    if data[at] != 44:
-                        return
-                    at += 1
-                if parts != 3:
-                    return
-                at += 1
-            else:
-                at = behind_value(data, at, stop)
-            if at < 0:
+            at += _ONE
+            first = at
+            one = 0
+            two = 0
+            while at < stop and data[at] != 34 and data[at] != 92:
+                two = (two << 8 | (one >> 56)) & 0xFFFFFFFFFFFFFF
+                one = (one & 0xFFFFFFFFFFFFFF) << 8 | I8(data[at])
+                at += _ONE
+            length = I8(at - first)
+            if at >= stop or data[at] == 92:
                 return
-            at = behind_space(data, at, stop)
+            at += _ONE
+            while at < stop and data[at] <= 32:
+                at += _ONE
+            if at >= stop or data[at] != 58:
+                return
+            at += _ONE
+            while at < stop and data[at] <= 32:
+                at += _ONE
             if at >= stop:
                 return
-            if data[at] == 125:
+            key = OTHER
+            if in_mask:
+                if length == 4 and one == _SIZE:
+                    key = SIZE
+                elif length == 6 and one == _COUNTS:
+                    key = COUNTS
+            elif length == 8 and one == _IMAGE:
+                key = IMAGE
+            elif length == 11 and one == _CATEGORY and two == _CATEGORY_REST:
+                key = CATEGORY
+            elif length == 5 and one == _SCORE:
+                key = SCORE
+            elif length == 4 and one == _BBOX:
+                key = BBOX
+            elif length == 12 and one == _SEGMENTATION and two == _SEGMENTATION_REST:
+                key = SEGMENTATION
+
+            if key >= IMAGE:  # numbers
+                seen |= 1 << key
+                count = 4 if key == BBOX else 2 if key == SIZE else 1
+                if count > 1:
+                    if data[at] != 91:
+                        return
+                    at += _ONE
+                for number in range(count):
+                    while at < stop and data[at] <= 32:
+                        at += _ONE
+                    negative = at < stop and data[at] == 45
+                    if negative:
+                        at += _ONE
+                    first = at
+                    digits = U8(0)
+                    significant = 0
+                    exponent = 0
+                    while at < stop and data[at] >= 48 and data[at] <= 57:
+                        digits = digits * U8(10) + U8(data[at] - 48)
+                        significant += digits > 0
+                        at += _ONE
+                    if at == first or at >= stop or (data[first] == 48 and at > first + _ONE):
+                        return
+                    whole = True
+                    if data[at] == 46:
+                        whole = False
+                        at += _ONE
+                        first = at
+                        while at < stop and data[at] >= 48 and data[at] <= 57:
+                            digits = digits * U8(10) + U8(data[at] - 48)
+                            significant += digits > 0
+                            at += _ONE
+                        exponent = I8(first) - I8(at)
+                        if at == first or at >= stop:
+                            return
+                    if data[at] == 101 or data[at] == 69:
+                        whole = False
+                        at += _ONE
+                        minus = at < stop and data[at] == 45
+                        if at < stop and (data[at] == 45 or data[at] == 43):
+                            at += _ONE
+                        first = at
+                        power = 0
+                        while at < stop and data[at] >= 48 and data[at] <= 57 and power < 10000:
+                            power = power * 10 + I8(data[at]) - 48
+                            at += _ONE
+                        if at == first or at >= stop:
+                            return
+                        exponent += -power if minus else power
+                    if significant > 19:
+                        return
+                    if key in (SCORE, BBOX):
+                        bits = float_bits(digits, exponent)
+                        if bits < 0:
+                            return
+                        if negative:
+                            bits |= -9223372036854775808
+                        if key == SCORE:
+                            scores[row] = bits
+                        else:
+                            boxes[row, number] = bits
+                    elif not whole or significant > 18:
+                        return
+                    elif key == SIZE:
+                        if negative or digits > U8(2147483647):
+                            return
+                        sizes[row, number] = I8(digits)
+                    else:
+                        ids[row, key - IMAGE] = -I8(digits) if negative else I8(digits)
+                    if count > 1:
+                        while at < stop and data[at] <= 32:
+                            at += _ONE
+                        if at >= stop or data[at] != (93 if number == count - 1 else 44):
+                            return
+                        at += _ONE
+            elif key == COUNTS:
+                if data[at] != 34 or seen & (1 << COUNTS):
+                    return
+                seen |= 1 << COUNTS
+                at += _ONE
+                first = at
+                while at < stop and data[at] != 34 and data[at] != 92:
+                    at += _ONE
+                fill = used
+                if I8(at - first) > len(text) - fill:
+                    return
+                for byte in range(first, at):
+                    text[U8(fill) + byte - first] = data[byte]
+                fill += I8(at - first)
+                while at < stop and data[at] != 34:
+                    if fill >= len(text):
+                        return
+                    if data[at] == 92:
+                        at += _ONE  # the only escape a counts string needs is that of the backslash itself
+                        if at >= stop or data[at] != 92:
+                            return
+                    text[fill] = data[at]
+                    fill += 1
+                    at += _ONE
+                if at >= stop:
+                    return
+                ends[row] = fill
+                at += _ONE
+            elif key == SEGMENTATION:
+                if data[at] != 123 or seen & (1 << SEGMENTATION):
+                    return
+                seen |= 1 << SEGMENTATION
+                in_mask = True
+                at += _ONE
+                continue
+            else:
+                depth = 0
+                while at < stop:
+                    byte = data[at]
+                    if byte == 34:
+                        at += _ONE
+                        while at < stop and data[at] != 34:
+                            at += _TWO if data[at] == 92 else _ONE
+                    elif byte == 123 or byte == 91:
+                        depth += 1
+                    elif byte == 125 or byte == 93:
+                        if depth == 0:
+                            break
+                        depth -= 1
+                    elif byte == 44 and depth == 0:
+                        break
+                    at += _ONE
+
+            while at < stop and data[at] <= 32:
+                at += _ONE
+            if in_mask and at < stop and data[at] == 125:
+                if seen & _MASK != _MASK:
+                    return
+                in_mask = False
+                at += _ONE
+                while at < stop and data[at] <= 32:
+                    at += _ONE
+            if at >= stop:
+                return
+            if data[at] == 125 and not in_mask:
                 break
             if data[at] != 44:
                 return
-            at += 1
-        if seen != 7:
+            at += _ONE
+        if seen & _ROW != _ROW:
             return
-        if sizes[row, 0] >= 0:
-            used = ends[row]
-        else:
-            ends[row] = used
+        used = ends[row]
         row += 1
-        at += 1
+        at += _ONE
+
+
+@kernel(I8(ro(U8), ro(I8), rw(I8)))
+def float_bits_of(digits, exponents, bits):
+    """`float_bits` of many numbers; how many cannot be told."""
+    unknown = 0
+    for at in range(len(digits)):
+        bits[at] = float_bits(digits[at], exponents[at])
+        unknown += bits[at] < 0
+    return unknown

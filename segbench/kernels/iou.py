@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from segbench.kernels._jit import F8, I4, I8, U1, kernel, ro, rw
+import numpy as np
+
+from segbench.kernels._jit import F8, I4, I8, U1, U8, kernel, ro, rw
+
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+"""Positions of spans are unsigned: a signed index costs a test for being negative at every access."""
 
 _DETECTIONS = (ro(I4), ro(I4), ro(I4, 2), ro(I8), ro(I8), ro(F8, 2))
 _TRUTHS = (ro(I8), ro(I4), ro(U1), ro(I4, 2), ro(I8), ro(I8), ro(F8, 2))
@@ -80,44 +85,44 @@ def overlap_masks(
                 continue
             start = I8(left) * height
             stop = I8(right) * height
-            low = det_offsets[det]
-            a_end = det_offsets[det + 1]
+            low = U8(det_offsets[det])
+            a_end = U8(det_offsets[det + 1])
             high = a_end
             while low < high:
-                middle = (low + high) >> 1
-                if det_spans[middle, 1] > start:
+                middle = (low + high) >> _ONE
+                if det_spans[middle, _ONE] > start:
                     high = middle
                 else:
-                    low = middle + 1
+                    low = middle + _ONE
             a = low
-            low = gt_offsets[gt]
-            b_end = gt_offsets[gt + 1]
+            low = U8(gt_offsets[gt])
+            b_end = U8(gt_offsets[gt + 1])
             high = b_end
             while low < high:
-                middle = (low + high) >> 1
-                if gt_spans[middle, 1] > start:
+                middle = (low + high) >> _ONE
+                if gt_spans[middle, _ONE] > start:
                     high = middle
                 else:
-                    low = middle + 1
+                    low = middle + _ONE
             b = low
             intersection = 0
             if a < a_end and b < b_end:
-                a_start, a_stop = I8(det_spans[a, 0]), I8(det_spans[a, 1])
-                b_start, b_stop = I8(gt_spans[b, 0]), I8(gt_spans[b, 1])
+                a_start, a_stop = I8(det_spans[a, _ZERO]), I8(det_spans[a, _ONE])
+                b_start, b_stop = I8(gt_spans[b, _ZERO]), I8(gt_spans[b, _ONE])
                 while a_start < stop and b_start < stop:
                     # which mask's span ends first follows the shapes, so that the processor guesses it
                     if a_stop <= b_stop:
                         intersection += max(0, a_stop - max(a_start, b_start))
-                        a += 1
+                        a += _ONE
                         if a == a_end:
                             break
-                        a_start, a_stop = I8(det_spans[a, 0]), I8(det_spans[a, 1])
+                        a_start, a_stop = I8(det_spans[a, _ZERO]), I8(det_spans[a, _ONE])
                     else:
                         intersection += max(0, b_stop - max(a_start, b_start))
-                        b += 1
+                        b += _ONE
                         if b == b_end:
                             break
-                        b_start, b_stop = I8(gt_spans[b, 0]), I8(gt_spans[b, 1])
+                        b_start, b_stop = I8(gt_spans[b, _ZERO]), I8(gt_spans[b, _ONE])
             if intersection == 0:
                 continue
             union = det_area if gt_crowd[gt] else det_area + gt_areas[gt] - intersection

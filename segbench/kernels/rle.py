@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import types
 
-from segbench.kernels._jit import F8, I4, I8, U1, kernel, ro, rw
+from segbench.kernels._jit import F8, I4, I8, U1, U8, kernel, ro, rw
 
 OK, BAD_CHARACTER, TRUNCATED, NEGATIVE_RUN, WRONG_TOTAL = 0, 1, 2, 3, 4
 _WRAP = 4294967296
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+"""Positions are unsigned: a signed index costs a test for being negative at every access."""
 
 
 @kernel(I8(ro(U1), ro(I8), ro(I8), ro(I4, 2), rw(I4, 2), rw(I8), rw(I8), rw(F8, 2), rw(U1)))
@@ -29,14 +32,14 @@ def decode_counts(text, starts, stops, sizes, spans, offsets, areas, boxes, stat
     Returns:
         How many spans were written.
     """
-    used = 0
+    used = U8(0)
     offsets[0] = 0
     for mask in range(len(starts)):
         height = I8(sizes[mask, 0])
         total = height * I8(sizes[mask, 1])
         first = used
-        at = starts[mask]
-        stop = stops[mask]
+        at = U8(starts[mask])
+        stop = U8(stops[mask])
         position = 0
         run = 0
         before = 0
@@ -51,7 +54,7 @@ def decode_counts(text, starts, stops, sizes, spans, offsets, areas, boxes, stat
         bad = OK
         while at < stop:
             group = I8(text[at]) - 48
-            at += 1
+            at += _ONE
             value = (group ^ 16) - 16  # the usual case: one character, its fifth bit the sign
             if group < 0 or group > 31:
                 value = 0
@@ -72,7 +75,7 @@ def decode_counts(text, starts, stops, sizes, spans, offsets, areas, boxes, stat
                         bad = WRONG_TOTAL
                         break
                     group = I8(text[at]) - 48
-                    at += 1
+                    at += _ONE
                 if bad:
                     break
             if run > 2:
@@ -87,9 +90,9 @@ def decode_counts(text, starts, stops, sizes, spans, offsets, areas, boxes, stat
             if run & 1 or value == 0:
                 position = end
                 continue
-            spans[used, 0] = position
-            spans[used, 1] = end
-            used += 1
+            spans[used, _ZERO] = position
+            spans[used, _ONE] = end
+            used += _ONE
             area += value
             if position - base >= height:
                 if position - base < 2 * height:  # the next column: the usual case, without a division
@@ -126,8 +129,8 @@ def decode_counts(text, starts, stops, sizes, spans, offsets, areas, boxes, stat
             boxes[mask, 3] = (bottom - top + 1) % _WRAP
         areas[mask] = area
         status[mask] = bad
-        offsets[mask + 1] = used
-    return used
+        offsets[mask + 1] = I8(used)
+    return I8(used)
 
 
 @kernel(types.void(ro(I4, 2), ro(I8), rw(U1)))
