@@ -46,10 +46,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'segbench' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in ("datasets", "protocols", "errors"):
+        return import_module(f"segbench.{name}")
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'segbench' has no attribute {name!r}")
     value = getattr(import_module(_EXPORTS[name]), name)
     globals()[name] = value
     return value

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from segbench import datasets, protocols
 from segbench.adapters.arrays import array_meaning, as_numpy
 from segbench.adapters.images import labels_from_array
+from segbench.adapters.base import Layout
 from segbench.datasets import Dataset
 from segbench.errors import ConfigError, PairingError
 from segbench.evaluation import dataset_digest, environment
@@ -35,7 +36,7 @@ def accumulator(
     metrics: Sequence[str] = (),
     id_space: str | None = None,
     gt_id_space: str | None = None,
-    layout: str = "CHW",
+    layout: Layout = "CHW",
     threshold: float | None = None,
     name: str = "model",
 ) -> Accumulation:
@@ -73,7 +74,7 @@ class Accumulation:
         inner: Any,
         pred_meaning: ValueMap,
         gt_meaning: ValueMap,
-        layout: str,
+        layout: Layout,
         threshold: float | None,
         name: str,
     ) -> None:

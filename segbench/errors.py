@@ -108,3 +108,8 @@ class MissingDependencyError(SegbenchError, ImportError):
     """An optional package is not installed."""
 
     exit_code = 6
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`: for messages."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

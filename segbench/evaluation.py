@@ -16,10 +16,10 @@ import numpy as np
 
 from segbench import __version__, datasets, executors, protocols
 from segbench.adapters import check_exists, open_source
-from segbench.adapters.base import Request, Source
+from segbench.adapters.base import Layout, Request, Source
 from segbench.adapters.pairing import MISSING_RULES, Pairing, pair
 from segbench.datasets import Dataset
-from segbench.errors import SHOWN, ConfigError, LabelError, PairingError
+from segbench.errors import SHOWN, ConfigError, LabelError, PairingError, counted
 from segbench.evidence import Evidence, merge
 from segbench.metrics import tasks
 from segbench.results import Result, score
@@ -47,7 +47,7 @@ def evaluate(
     gt_format: str | None = None,
     id_space: str | None = None,
     gt_id_space: str | None = None,
-    layout: str | None = None,
+    layout: Layout | None = None,
     threshold: float | None = None,
     protocol: str | None = None,
     metrics: Iterable[str] = (),
@@ -124,8 +124,10 @@ def evaluate(
 
     accumulated, timing = _accumulate(chosen_task, labels, tables, pred, gt, pairs, resize, workers, executor, address, progress)
     evidence = merge([outcome.evidence for outcome in accumulated])
+    if num_classes == 2 and ignore_index is None:
+        tasks.refuse_binary_masks(evidence)
     if evidence.repeated:
-        warnings.append(f"{evidence.repeated} images were given more than once with equal contents and counted once")
+        warnings.append(f"{counted(evidence.repeated, 'image')} given again with equal contents: counted once")
     scored = score(chosen_task, evidence, labels, rules)
     warnings += tasks.suspicions(chosen_task, evidence, labels)
     for warning in warnings:
@@ -204,16 +206,16 @@ def check_pairing(pairing: Pairing, pred: Source, gt: Source, missing: str, stri
     if pairing.missing:
         if missing in ("auto", "error"):
             raise PairingError(
-                f"{len(pairing.missing)} of {len(gt.keys)} ground truths have no prediction",
+                f"no prediction for {len(pairing.missing)} of {counted(len(gt.keys), 'ground truth')}",
                 files=[("gt", gt.file(key)) for key in pairing.missing[:SHOWN]],
                 count=len(pairing.missing),
                 hint="predict them too, or pass --missing skip (leaves them out) or --missing empty (counts all their pixels as missed)",
                 code="SB130",
             )
         done = "left out" if missing == "skip" else "counted as all missed"
-        warnings.append(f"{len(pairing.missing)} of {len(gt.keys)} ground truths have no prediction and were {done}")
+        warnings.append(f"no prediction for {len(pairing.missing)} of {counted(len(gt.keys), 'ground truth')}: {done}")
     if pairing.extra:
-        text = f"{len(pairing.extra)} predictions have no ground truth"
+        text = f"no ground truth for {counted(len(pairing.extra), 'prediction')}"
         if strict:
             raise PairingError(
                 text,
@@ -222,7 +224,7 @@ def check_pairing(pairing: Pairing, pred: Source, gt: Source, missing: str, stri
                 hint="remove them, or leave --strict out",
                 code="SB131",
             )
-        warnings.append(f"{text} and were not used, such as {pred.file(pairing.extra[0])}")
+        warnings.append(f"{text}: not used, such as {pred.file(pairing.extra[0])}")
     return warnings
 
 

@@ -105,7 +105,7 @@ class Evidence:
             "tables": {name: TABLE_VERSIONS.get(name, 1) for name in self.tables},
             "ids": self.images.ids,
         }
-        arrays = {
+        arrays: dict[str, NDArray] = {
             "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
             "images/order": self.images.order,
             "images/sizes": self.images.sizes,
@@ -166,7 +166,7 @@ def build(
     Args:
         rows: For each table one mapping of equally long columns per image, in the order of `ids`.
     """
-    tables = {}
+    tables: Tables = {}
     for name, parts in rows.items():
         columns = parts[0].keys() if parts else ()
         lengths = [len(next(iter(part.values()))) for part in parts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -62,6 +62,7 @@ def _pool(name: str, count: int) -> Iterator[Executor]:
     if name == "threads":
         pool: Executor = ThreadPoolExecutor(count, thread_name_prefix="segbench")
     else:
+        from concurrent.futures import ProcessPoolExecutor
         from multiprocessing import get_context
 
         # spawn: a forked child inherits locks of threads that it does not have

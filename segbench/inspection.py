@@ -158,12 +158,11 @@ def _check_values(found: Inspection, dataset: Dataset, colours: bool) -> None:
     if spaces:
         found.fits = [{"dataset": dataset.name, "space": space, "why": "every value means something"} for space in spaces]
         return
-    meaning = dataset.colors if colours else dataset.value_map(dataset.spaces[0])
     if colours:
-        unknown = [value for value in found.values if _rgb(value) not in meaning]
+        unknown = [value for value in found.values if _rgb(value) not in dataset.colors]
     else:
         numbers = np.array([int(value) for value in found.values], np.int64)
-        unknown = [str(value) for value in numbers[meaning.classes(numbers) == INVALID]]  # type: ignore[union-attr]
+        unknown = [str(value) for value in numbers[dataset.value_map(dataset.spaces[0]).classes(numbers) == INVALID]]
     shown = ", ".join(f"{value} ({found.values[value]} px)" for value in unknown[:8])
     what = "colours" if colours else "values"
     _add(

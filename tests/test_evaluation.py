@@ -155,7 +155,7 @@ def test_wrong_options_say_what_to_type(folders, options, words):
 
 def test_missing_predictions(folders):
     (folders / "preds" / "b.png").unlink()
-    with pytest.raises(PairingError, match="1 of 2 ground truths") as caught:
+    with pytest.raises(PairingError, match="no prediction for 1 of 2 ground truths") as caught:
         run(folders)
     assert caught.value.code == "SB130"
     assert str(folders / "gt" / "b.png") in str(caught.value)
@@ -169,7 +169,7 @@ def test_missing_predictions(folders):
 
 def test_extra_predictions(folders):
     write(folders / "preds" / "c.png", np.zeros((6, 8), np.uint8))
-    assert "1 predictions have no ground truth" in run(folders).warnings[0]
+    assert "no ground truth for 1 prediction" in run(folders).warnings[0]
     with pytest.raises(PairingError) as caught:
         run(folders, strict=True)
     assert caught.value.code == "SB131"
@@ -214,6 +214,44 @@ def test_binary_mask_of_255(folders):
         run(folders, num_classes=2, ignore_index=100)
     assert caught.value.code == "SB112"
     assert "0/255" in caught.value.hint
+
+
+def test_masks_of_0_and_255_on_both_sides(folders):
+    for side in ("preds", "gt"):
+        for name in ("a", "b"):
+            write(folders / side / f"{name}.png", np.eye(6, 8, dtype=np.uint8) * 255)
+    with pytest.raises(LabelError, match="binary masks") as caught:
+        run(folders, num_classes=2)
+    assert caught.value.code == "SB112"
+    assert run(folders, num_classes=2, ignore_index=255).images["count"] == 2
+
+
+def test_pickles_are_read_only_where_trusted(folders, tmp_path):
+    (tmp_path / "pickled").mkdir()
+    for path in (folders / "preds").glob("*.png"):
+        np.save(tmp_path / "pickled" / f"{path.stem}.npy", {"masks": np.asarray(Image.open(path))}, allow_pickle=True)
+    with pytest.raises(FormatError, match="pickled") as caught:
+        segbench.evaluate(tmp_path / "pickled", folders / "gt", num_classes=3)
+    assert caught.value.code == "SB191"
+    trusted = segbench.evaluate(tmp_path / "pickled", folders / "gt", num_classes=3, trust_pickle=True)
+    assert trusted.tasks == run(folders).tasks
+
+
+def test_scores_in_memory_know_the_number_of_classes():
+    rng = np.random.default_rng(0)
+    scores = rng.random((40, 40, 20), np.float32)  # either axis could be the classes
+    gt = rng.integers(0, 40, (40, 20)).astype(np.uint8)
+    assert segbench.evaluate({0: scores}, {0: gt}, num_classes=40).images["count"] == 1
+
+
+@pytest.mark.parametrize(("array", "code"), [(np.zeros((6, 8, 2), np.uint8), "SB164"), (np.full((6, 8, 4), 9, np.uint8), "SB164")])
+def test_alpha_channels(folders, array, code):
+    voc = folders / "voc"
+    write(voc / "a.png", array)
+    write(voc / "b.png", array)
+    with pytest.raises(FormatError) as caught:
+        segbench.evaluate(voc, folders / "gt", dataset="pascal_voc")
+    assert caught.value.code == code
 
 
 def test_damaged_file_is_named(folders):

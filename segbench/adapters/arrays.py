@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.adapters.base import Format, Request
+from segbench.adapters.base import Format, Layout, Request
 from segbench.adapters.images import labels_from_array
 from segbench.datasets import Dataset
 from segbench.errors import FormatError
@@ -56,7 +56,7 @@ class ArrayLabels:
 
     items: Mapping[int | str, Any]
     meaning: ValueMap
-    layout: str | None = None
+    layout: Layout | None = None
     threshold: float | None = None
     role: str = "pred"
     format: str = NAME
@@ -70,9 +70,8 @@ class ArrayLabels:
         return f"{len(self.items)} arrays in memory, {self.meaning.space} ids"
 
     def array(self, key: int | str) -> NDArray:
-        return labels_from_array(
-            as_numpy(self.items[key], self.file(key)), layout=self.layout, threshold=self.threshold, file=self.file(key)
-        )
+        array, classes = as_numpy(self.items[key], self.file(key)), self.meaning.num_classes
+        return labels_from_array(array, layout=self.layout, num_classes=classes, threshold=self.threshold, file=self.file(key))
 
     def read(self, keys: Sequence[int | str]) -> Iterator[LabelMap]:
         for key in keys:

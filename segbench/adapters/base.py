@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from segbench.datasets import Dataset
 
 Role = Literal["pred", "gt"]
+Layout = Literal["CHW", "HWC"]
 
 
 @runtime_checkable
@@ -22,8 +23,11 @@ class Source(Protocol):
         keys: What the samples are called, in canonical order; predictions and ground truth are paired by them.
     """
 
-    format: str
-    said: str
+    @property
+    def format(self) -> str: ...
+
+    @property
+    def said(self) -> str: ...
 
     @property
     def keys(self) -> Sequence[int | str]: ...
@@ -61,7 +65,7 @@ class Request:
     role: Role
     dataset: Dataset
     id_space: str | None = None
-    layout: str | None = None
+    layout: Layout | None = None
     threshold: float | None = None
     trust_pickle: bool = False
     instances: bool = False

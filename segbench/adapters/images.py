@@ -11,13 +11,14 @@ import operator
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segbench.adapters import png
+from segbench.adapters.base import Layout
 from segbench.errors import FormatError, LabelError, MissingDependencyError, ShapeError
 
 MAX_BYTES = png.MAX_BYTES
@@ -28,8 +29,6 @@ NPZ_KEYS = ("labels", "pred", "logits", "probabilities", "softmax", "masks")
 
 OPERATORS = {">=": operator.ge, ">": operator.gt}
 
-Layout = Literal["CHW", "HWC"]
-
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _LOSSLESS = {b"BM": "BMP", b"GIF8": "GIF"}
@@ -37,13 +36,14 @@ _LOSSY = {b"\xff\xd8\xff": "JPEG", b"\x00\x00\x00\x0cjP  ": "JPEG 2000", b"\xff\
 _JPEG_IN_TIFF = (6, 7, 34712, 34892, 50001, 50002)
 
 
-def read_labels(path: str | os.PathLike[str], *, key: str | None = None, max_bytes: int = MAX_BYTES) -> NDArray:
+def read_labels(path: str | os.PathLike[str], *, key: str | None = None, max_bytes: int = MAX_BYTES, trust_pickle: bool = False) -> NDArray:
     """The raw values of a label file: labels, palette indices, colours (H, W, 3), or float scores.
 
     Args:
         path: A PNG, TIFF, BMP, GIF, .npy or .npz file.
         key: Which array of an .npz; else the only one, or the only one with a name of `NPZ_KEYS`.
         max_bytes: Refuse files and arrays beyond this.
+        trust_pickle: Unpickle .npy and .pkl files, which can run code: an array, or a mapping with one under a name of `NPZ_KEYS`.
 
     Returns:
         A C-contiguous array; of an image uint8, uint16, int32 or float32, of .npy and .npz what they hold.
@@ -56,6 +56,8 @@ def read_labels(path: str | os.PathLike[str], *, key: str | None = None, max_byt
     data = _read_bytes(file, max_bytes)
     if data[:8] == png.SIGNATURE:
         return png.decode(data, file, max_bytes=max_bytes)
+    if trust_pickle and (data[:1] == b"\x80" or data[:6] == _NPY):
+        return _unpickled(data, file)
     if data[:6] == _NPY:
         return _npy(data, file, max_bytes)
     if data[:4] == _ZIP:
@@ -229,9 +231,24 @@ def _pickled(file: str) -> FormatError:
     return FormatError(
         "the file holds pickled objects, which can run code when they are read",
         files=[file],
-        hint="save the labels as a plain array of numbers, or as PNG",
+        hint="save the labels as a plain array of numbers, or as PNG; or pass --trust-pickle if you trust where the file comes from",
         code="SB191",
     )
+
+
+def _unpickled(data: bytes, file: str) -> NDArray:
+    try:
+        content = np.load(io.BytesIO(data), allow_pickle=True)
+    except Exception as error:  # unpickling runs what the file says
+        raise _damaged(f"the pickle cannot be read: {type(error).__name__}: {error}", file) from error
+    if isinstance(content, np.ndarray) and content.dtype == object and content.ndim == 0:
+        content = content.item()
+    if isinstance(content, Mapping):
+        content = content[_npz_key([str(name) for name in content], None, file)]
+    array = np.asarray(content)
+    if array.dtype.kind not in "biuf":
+        raise _damaged(f"the pickle holds a {type(content).__name__}, not an array of numbers", file)
+    return np.ascontiguousarray(array)
 
 
 def _too_big(size: int, max_bytes: int, file: str) -> FormatError:

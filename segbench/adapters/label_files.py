@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.adapters.base import Format, Request
+from segbench.adapters.base import Format, Layout, Request
 from segbench.adapters.images import labels_from_array, read_labels
 from segbench.adapters.pairing import key_of, unique_keys
 from segbench.adapters.png import header
@@ -21,12 +22,15 @@ from segbench.errors import FormatError, InputError, LabelError
 from segbench.samples import LabelMap, ValueMap
 
 PNG, TIFF, ARRAY = (".png",), (".tif", ".tiff"), (".npy", ".npz")
+PICKLE = (".pkl", ".pickle")
 IMAGE = (*PNG, *TIFF, ".bmp", ".gif")
 LOSSY = (".jpg", ".jpeg", ".webp")
 JUNK = ("._", ".", "Thumbs.db", "desktop.ini")
 RGB_TYPES = (2, 6)
 SAMPLED = 4
 """Files whose values are looked at to tell id spaces apart: the first three and the last."""
+
+ItemT = TypeVar("ItemT")
 
 MORE_SAMPLED = 1000
 """Further files that are looked at where the first ones fit more than one id space."""
@@ -44,21 +48,18 @@ class LabelFiles:
 
     format: str
     root: str
-    files: Mapping[str, str]
+    files: Mapping[int | str, str]
     meaning: ValueMap
     colours: ValueMap | None = None
-    layout: str | None = None
+    layout: Layout | None = None
     threshold: float | None = None
-    instance_files: Mapping[str, str] = field(default_factory=dict)
-    what: str = ""
+    instance_files: Mapping[int | str, str] = field(default_factory=dict)
+    said: str = ""
+    trust_pickle: bool = False
 
     @property
-    def keys(self) -> Sequence[str]:
+    def keys(self) -> Sequence[int | str]:
         return tuple(self.files)
-
-    @property
-    def said(self) -> str:
-        return self.what
 
     def read(self, keys: Sequence[int | str]) -> Iterator[LabelMap]:
         for key in keys:
@@ -70,8 +71,8 @@ class LabelFiles:
             yield LabelMap(key, values, meaning, path, instances)
 
     def _decoded(self, path: str) -> tuple[NDArray, ValueMap]:
-        array = read_labels(path)
-        if array.ndim == 3 and array.dtype == np.uint8 and array.shape[-1] in (3, 4) and not path.endswith(ARRAY):
+        array = read_labels(path, trust_pickle=self.trust_pickle)
+        if array.ndim == 3 and array.shape[-1] in (2, 3, 4) and not path.lower().endswith((*ARRAY, *PICKLE)):
             if self.colours is None:
                 raise _colours_unexpected(path)
             return packed_colours(array, path), self.colours
@@ -80,9 +81,8 @@ class LabelFiles:
         return labels, self.meaning
 
     def part(self, keys: Sequence[int | str]) -> LabelFiles:
-        files = {key: self.files[key] for key in keys}
         instances = {key: self.instance_files[key] for key in keys} if self.instance_files else {}
-        return LabelFiles(self.format, self.root, files, self.meaning, self.colours, self.layout, self.threshold, instances, self.what)
+        return replace(self, files={key: self.files[key] for key in keys}, instance_files=instances)
 
     def file(self, key: int | str) -> str:
         return os.path.join(self.root, self.files[key])
@@ -95,8 +95,16 @@ class LabelFiles:
             return hashlib.sha256(file.read()).digest()
 
 
-def packed_colours(array: NDArray[np.uint8], file: str = "") -> NDArray[np.int32]:
-    """(H, W, 3) colours as `r << 16 | g << 8 | b`; an alpha channel must be opaque."""
+def packed_colours(array: NDArray, file: str = "") -> NDArray[np.int32]:
+    """(H, W, 3) colours of 8 bits as `r << 16 | g << 8 | b`; an alpha channel must be opaque.
+
+    Raises:
+        FormatError: SB164, SB165, SB162; an alpha channel with data, 16-bit colours, grey with alpha.
+    """
+    if array.dtype != np.uint8:
+        raise FormatError("16-bit colours name no class", files=[file], hint="export one-channel class ids, or 8-bit colours", code="SB165")
+    if array.shape[-1] == 2:
+        raise FormatError("a grey image with an alpha channel", files=[file], hint="export labels without transparency", code="SB164")
     if array.shape[-1] == 4 and not (array[..., 3] == 255).all():
         raise FormatError(
             "the alpha channel of a label file carries data",
@@ -151,17 +159,27 @@ def open_label_files(path: Path, request: Request) -> LabelFiles:
         FormatError: no label files, colours without a palette, lossy files.
         LabelError: the id space cannot be told.
     """
-    root, names = (path.parent, [path.name]) if path.is_file() else (path, listed(path, (*IMAGE, *ARRAY)))
+    suffixes = (*IMAGE, *ARRAY, *(PICKLE if request.trust_pickle else ()))
+    root, names = (path.parent, [path.name]) if path.is_file() else (path, listed(path, suffixes))
     names = chosen(names, request)
     if not names:
         _refuse_empty(path)
     dataset = request.dataset
-    files = unique_keys(names, str(path), dataset.matching)
+    files: dict[int | str, str] = dict(unique_keys(names, str(path), dataset.matching).items())
     format_name, kind = kind_of([os.path.join(root, name) for name in _sample(list(files.values()))])
     colours = colour_meaning(dataset)
     if format_name == "rgb-png" and not colours:
         raise _colours_unexpected(os.path.join(root, names[0]), dataset)
-    source = LabelFiles(format_name, str(root), files, dataset.value_map(dataset.spaces[0]), colours, request.layout, request.threshold)
+    source = LabelFiles(
+        format_name,
+        str(root),
+        files,
+        dataset.value_map(dataset.spaces[0]),
+        colours,
+        request.layout,
+        request.threshold,
+        trust_pickle=request.trust_pickle,
+    )
     space = "palette" if format_name == "rgb-png" else told_space(source, request)
     meaning = dataset.value_map(space) if space != "palette" else source.meaning
     noun = "predictions" if request.role == "pred" else "ground truths"
@@ -170,13 +188,13 @@ def open_label_files(path: Path, request: Request) -> LabelFiles:
     shown = f", void {', '.join(map(str, void[:6]))}{', ...' if len(void) > 6 else ''}" if void and space != "palette" else ""
     what = f"{len(files)} {noun} read as {kind}, {ids} of {dataset.name}{shown}"
     instances = _instance_files(root, files, dataset.matching) if request.instances and request.role == "gt" else {}
-    return LabelFiles(format_name, str(root), files, meaning, colours, request.layout, request.threshold, instances, what)
+    return replace(source, meaning=meaning, instance_files=instances, said=what)
 
 
 def kind_of(paths: Sequence[str]) -> tuple[str, str]:
     """Format name and description of label files, from the header of some of them."""
     path = paths[0].lower()
-    if path.endswith(ARRAY):
+    if path.endswith((*ARRAY, *PICKLE)):
         return "label-array", "NumPy arrays"
     if path.endswith(TIFF):
         return "label-tiff", "TIFF label maps"
@@ -202,7 +220,7 @@ def told_space(source: LabelFiles, request: Request) -> str:
     if len(dataset.spaces) == 1:
         return dataset.spaces[0]
     first = source.file(next(iter(source.files)))
-    if first.lower().endswith(ARRAY) and read_labels(first).dtype.kind == "f":
+    if first.lower().endswith((*ARRAY, *PICKLE)) and read_labels(first, trust_pickle=request.trust_pickle).dtype.kind == "f":
         return "contiguous" if "contiguous" in dataset.spaces else "train" if "train" in dataset.spaces else dataset.spaces[0]
     names = [stem_of(name) for name in source.files.values()]
     for ending, space in {"_labelTrainIds": "train", "_labelIds": "label", **dataset.matching.suffix_spaces}.items():
@@ -241,7 +259,7 @@ def sniff(path: Path) -> tuple[float, str]:
     return (0.6, f"{len(names)} image or array files") if names else (0.0, "")
 
 
-def _sample(items: list[str]) -> list[str]:
+def _sample(items: list[ItemT]) -> list[ItemT]:
     return items if len(items) <= SAMPLED else [*items[: SAMPLED - 1], items[-1]]
 
 
@@ -252,8 +270,8 @@ def _size(path: str) -> tuple[int, int] | None:
     return head.height, head.width
 
 
-def _instance_files(root: Path, files: Mapping[str, str], matching: Matching) -> dict[str, str]:
-    found = {key_of(name, matching): name for name in listed(root, PNG) if stem_of(name).endswith("_instanceIds")}
+def _instance_files(root: Path, files: Mapping[int | str, str], matching: Matching) -> dict[int | str, str]:
+    found: dict[int | str, str] = {key_of(name, matching): name for name in listed(root, PNG) if stem_of(name).endswith("_instanceIds")}
     missing = [key for key in files if key not in found]
     if missing:
         raise InputError(

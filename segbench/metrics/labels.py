@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
-from segbench.errors import LabelError
+from segbench.errors import LabelError, counted
 from segbench.samples import INVALID, LabelMap, ValueMap
 
 SHOWN_VALUES = 8
@@ -48,7 +48,7 @@ def check_values(sample: LabelMap, role: str, values: NDArray, pixels: NDArray[n
     more = f" and {unknown.sum() - len(by_count)} more" if unknown.sum() > len(by_count) else ""
     side = "prediction" if role == "pred" else "ground truth"
     raise LabelError(
-        f"image {sample.id}: the {side} holds {_count(int(unknown.sum()), 'value')} that no class of {dataset.name} has "
+        f"image {sample.id}: the {side} holds {counted(int(unknown.sum()), 'value')} that no class of {dataset.name} has "
         f"in id space {sample.meaning.space!r}: {shown}{more}",
         files=[(role, sample.file)] if sample.file else [],
         hint=hint,
@@ -81,7 +81,3 @@ def _likely_cause(
     if len(known) and bad.min() > known.max():
         return "SB112", f"the highest class id is {known.max()}: is this the right --dataset or --num-classes?"
     return "SB110", None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
+from segbench.errors import LabelError
 from segbench.evidence import Evidence
 from segbench.metrics.confusion import confusion
 
@@ -40,6 +41,22 @@ def semantic(matrix: NDArray[np.int64], dataset: Dataset) -> list[str]:
             f"{100 * missed / total:.2f} % of the labelled pixels are predicted as void, which counts as wrong where the protocol says so"
         )
     return found
+
+
+def refuse_binary_masks(evidence: Evidence) -> None:
+    """Refuses two classes of which only the first is seen beside void on both sides: masks of 0 and 255.
+
+    Raises:
+        LabelError: SB112.
+    """
+    table = evidence.rows("pixels")
+    sides = [set(table[side].tolist()) for side in ("gt", "pred")]
+    if all(1 not in side for side in sides) and all(2 in side for side in sides):
+        raise LabelError(
+            "predictions and ground truth hold only 0 and 255: binary masks, whose foreground would count as void",
+            hint="write 0 and 1 (divide by 255); or, where 255 does mean void, say so: --ignore-index 255",
+            code="SB112",
+        )
 
 
 def _semantic(evidence: Evidence, dataset: Dataset) -> list[str]:

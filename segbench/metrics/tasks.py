@@ -74,3 +74,10 @@ def suspicions(task: str, evidence: Evidence, dataset: Dataset) -> list[str]:
     from segbench.metrics.suspicions import CHECKS
 
     return CHECKS[task](evidence, dataset)
+
+
+def refuse_binary_masks(evidence: Evidence) -> None:
+    """Refuses 0/255 masks read as two classes; see `segbench.metrics.suspicions`."""
+    from segbench.metrics import suspicions
+
+    suspicions.refuse_binary_masks(evidence)
