@@ -1,0 +1,120 @@
+"""What a task gives so that its numbers can be resampled: metrics under weights of the images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.datasets import Dataset
+from segbench.errors import ConfigError
+from segbench.evidence import Evidence
+from segbench.protocols import RuleSet
+from segbench.significance.columns import Columns
+from segbench.significance.units import Units, Weights
+
+Values = dict[str, NDArray[np.float64]]
+"""Metric id -> float64[B], one value per replicate, NaN where undefined."""
+
+_MEASURES = {"semantic": "segbench.significance.semantic:SemanticMeasure"}
+
+
+class Measure(ABC):
+    """The metrics of one run under weights of its images.
+
+    Attributes:
+        evidence: The run's evidence.
+        names: The classes.
+        families: Metrics of a class, such as `semantic/iou`; of one class `semantic/iou/road`.
+        means: Metric of the whole set -> the metric of a class whose mean it is.
+    """
+
+    interval_method: ClassVar[str]
+    families: tuple[str, ...]
+    means: ClassVar[Mapping[str, str]]
+
+    def __init__(self, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> None:
+        self.evidence = evidence
+        self.names = dataset.names
+
+    @abstractmethod
+    def values(self, weights: Weights, families: Sequence[str] = ()) -> Values:
+        """The metrics when image i counts `weights[b, i]` times.
+
+        A weight of k equals k copies of the image, all weights 1 equal the run's own numbers.
+
+        Args:
+            weights: uint8[B, N].
+            families: Also these metrics of every class.
+        """
+
+    @abstractmethod
+    def swapped(self, other: Self, swaps: Weights, families: Sequence[str] = ()) -> tuple[Values, Values]:
+        """The metrics of both runs when the images with `swaps[b, i]` = 1 change sides (uint8[B, N])."""
+
+    @abstractmethod
+    def truth_images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(image, class) of every class that is in an image's ground truth, once each."""
+
+    def support(self, units: Units) -> NDArray[np.int64]:
+        """int64[C]: how many units have the class in their ground truth."""
+        image, label = self.truth_images()
+        pairs = np.unique(units.of[image] * len(self.names) + label)
+        return np.bincount(pairs % len(self.names), minlength=len(self.names))
+
+
+class SumsMeasure(Measure):
+    """Metrics that are functions of sums over images."""
+
+    columns: Columns
+
+    @abstractmethod
+    def finish(self, sums: dict[str, NDArray[np.float64]], families: Sequence[str]) -> Values:
+        """Metrics from the sums of every block, float64[width, B]."""
+
+    def values(self, weights: Weights, families: Sequence[str] = ()) -> Values:
+        return self.finish(self.columns.split(self.columns.sums(weights)), families)
+
+    def swapped(self, other: Self, swaps: Weights, families: Sequence[str] = ()) -> tuple[Values, Values]:
+        moved = self.difference(other).sums(swaps)
+        mine = self.finish(self.columns.split(self.columns.totals - moved), families)
+        theirs = self.finish(self.columns.split(other.columns.totals + moved), families)
+        return mine, theirs
+
+    def difference(self, other: Self) -> Columns:
+        """This run's columns minus the other's; made once per pair."""
+        cached = self.__dict__.get("_difference")
+        if cached is None or cached[0] is not other:
+            cached = self.__dict__["_difference"] = other, self.columns.minus(other.columns)
+        return cached[1]
+
+
+def measure(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> Measure:
+    """The measure of a task.
+
+    Raises:
+        ConfigError: a task without one.
+    """
+    if task not in _MEASURES:
+        raise ConfigError(f"numbers of task {task!r} cannot be resampled yet")
+    module, _, name = _MEASURES[task].partition(":")
+    return getattr(import_module(module), name)(evidence, dataset, rules)
+
+
+def mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the first axis of what is no NaN; NaN where nothing is."""
+    present = ~np.isnan(values)
+    count = present.sum(0)
+    sums = np.where(present, values, 0.0).sum(0)
+    return np.divide(sums, count, out=np.full(np.shape(sums), np.nan), where=count > 0)
+
+
+def ratio(numerator: NDArray, denominator: NDArray) -> NDArray[np.float64]:
+    """numerator / denominator, NaN where the denominator is 0 or less."""
+    return np.divide(
+        numerator, denominator, out=np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), np.nan), where=denominator > 0
+    )

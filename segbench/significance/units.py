@@ -1,0 +1,127 @@
+"""What is drawn: images, or clusters of images; and the weights that drawing gives them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.errors import ConfigError
+from segbench.evidence import id_order
+from segbench.kernels import resampling
+from segbench.samples import ImageId
+
+CHUNK_BYTES = 1 << 25
+"""Weights that are held at a time."""
+
+ENUMERATED = 12
+"""With so many units or fewer all 2^n assignments are looked at instead of a random sample of them."""
+
+Weights = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The units of resampling, numbered by ascending id or cluster name, so that every run on these images draws the same.
+
+    Attributes:
+        of: int64[N], the unit of each image.
+        count: How many units there are.
+        clustered: Whether a unit is a cluster.
+    """
+
+    of: NDArray[np.int64]
+    count: int
+    clustered: bool = False
+
+    @property
+    def noun(self) -> str:
+        """What a unit is called in a sentence."""
+        return "clusters" if self.clustered else "images"
+
+
+def units_of(ids: Sequence[ImageId], clusters: Sequence[str] | None = None) -> Units:
+    """The images themselves, or the clusters they belong to."""
+    if clusters is None:
+        of = np.empty(len(ids), np.int64)
+        of[sorted(range(len(ids)), key=lambda row: (id_order(ids[row]), type(ids[row]).__name__))] = np.arange(len(ids))
+        return Units(of, len(ids))
+    names = sorted(set(clusters), key=id_order)
+    number = {name: index for index, name in enumerate(names)}
+    return Units(np.array([number[name] for name in clusters], np.int64), len(names), True)
+
+
+def labels_of(ids: Sequence[ImageId], spec: str, table: Mapping[str, Mapping[str, str]] | None = None) -> list[str]:
+    """A label per image: a column of a table about the images, or what a regular expression finds in the id.
+
+    Args:
+        spec: A column of `table`, else a regular expression; its first group is the label, the whole match without groups.
+        table: `{image id: {column: value}}`.
+
+    Raises:
+        ConfigError: no such column, not an expression, or images without a label.
+    """
+    if table is not None and any(spec in row for row in table.values()):
+        found = [table.get(str(image_id), {}).get(spec) for image_id in ids]
+    else:
+        try:
+            expression = re.compile(spec)
+        except re.error as error:
+            raise ConfigError(f"{spec!r} is neither a column of the images' table nor a regular expression: {error}") from error
+        matches = [expression.search(str(image_id)) for image_id in ids]
+        found = [match and (match.group(1) if expression.groups else match.group()) for match in matches]
+    lacking = [str(image_id) for image_id, label in zip(ids, found, strict=True) if label is None]
+    if lacking:
+        raise ConfigError(
+            f"{len(lacking)} of {len(ids)} images have no label by {spec!r}, such as {lacking[0]}",
+            hint="a column of the images' table, or an expression such as '^([a-z]+)_' that fits every id",
+        )
+    return [str(label) for label in found]
+
+
+def bootstrap(units: Units, replicates: int, seed: int = 0) -> Iterator[Weights]:
+    """Weights of images, uint8[B, N] at a time: how often each one's unit was drawn."""
+    return _drawn(units, replicates, seed, resampling.draw_weights)
+
+
+def swaps(units: Units, permutations: int, seed: int = 0) -> Iterator[Weights]:
+    """Which images change sides, uint8[P, N] at a time; all assignments where there are few units."""
+    if units.count > ENUMERATED:
+        return _drawn(units, permutations, seed, resampling.draw_swaps)
+    every = np.array(list(itertools.product((0, 1), repeat=units.count)), np.uint8).reshape(-1, units.count)
+    return iter([every[:, units.of]])
+
+
+def jackknife(units: Units, groups: int = 200, seed: int = 0) -> Iterator[Weights]:
+    """All images but those of one unit, or but one random group of units where there are many."""
+    count = min(units.count, groups)
+    group = np.empty(units.count, np.int64)
+    group[_shuffled(units.count, seed)] = np.arange(units.count) % max(count, 1)
+    of = group[units.of]
+    for first, stop in _chunks(count, len(units.of)):
+        yield (np.arange(first, stop)[:, None] != of).astype(np.uint8)
+
+
+def _shuffled(number: int, seed: int) -> NDArray[np.int64]:
+    """A random order of 0 to number - 1, by the output function of SplitMix64."""
+    state = (np.arange(number, dtype=np.uint64) + np.uint64(seed + 1)) * np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.argsort(state, kind="stable")
+
+
+def _drawn(units: Units, number: int, seed: int, draw: Callable) -> Iterator[Weights]:
+    for first, stop in _chunks(number, len(units.of)):
+        drawn = np.zeros((stop - first, units.count), np.uint8)
+        draw(seed, first, drawn)
+        yield drawn[:, units.of]
+
+
+def _chunks(number: int, images: int) -> Iterator[tuple[int, int]]:
+    size = max(16, min(1024, CHUNK_BYTES // max(images, 1)))
+    for first in range(0, number, size):
+        yield first, min(first + size, number)
