@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -27,12 +28,15 @@ NAME = "coco-panoptic"
 HEAD = 1 << 16
 
 
+CategoryId = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+
+
 class SegmentRow(msgspec.Struct, gc=False):
     """One segment; `label_id` is how transformers spells `category_id`."""
 
     id: int
-    category_id: int | None = None
-    label_id: int | None = None
+    category_id: CategoryId | None = None
+    label_id: CategoryId | None = None
     area: int | float | None = None
     iscrowd: int | bool | None = None
 
@@ -48,7 +52,7 @@ class AnnotationRow(msgspec.Struct):
 class CategoryRow(msgspec.Struct):
     """One category."""
 
-    id: int
+    id: CategoryId
     name: str = ""
     isthing: int | bool | None = None
     supercategory: str | None = None
@@ -282,11 +286,13 @@ def _key(row: AnnotationRow, name: str) -> ImageId:
 def _row(segment: SegmentRow, json_path: Path) -> tuple[int, int, int, bool]:
     label = segment.category_id if segment.category_id is not None else segment.label_id
     if label is None:
-        raise FormatError(f"segment {segment.id} has no category_id", files=[str(json_path)], code="SB150")
+        hint = "every segment of segments_info needs id and category_id"
+        raise FormatError(f"segment {segment.id} has no category_id", files=[str(json_path)], hint=hint, code="SB150")
     try:
         area = -1 if segment.area is None else int(segment.area)
     except (OverflowError, ValueError):
-        raise FormatError(f"segment {segment.id} has an impossible area", files=[str(json_path)], code="SB155") from None
+        hint = "areas are numbers of pixels"
+        raise FormatError(f"segment {segment.id} has an impossible area", files=[str(json_path)], hint=hint, code="SB155") from None
     return segment.id, label, area, segment.iscrowd == 1
 
 

@@ -202,7 +202,12 @@ def _points(path: str) -> NDArray[np.uint32]:
     except OSError as error:
         raise FormatError(f"cannot read the file: {error.strerror}", files=[path], code="SB160") from error
     if not data or len(data) % 4:
-        raise FormatError(f"a .label file holds 4 bytes per point; this one has {len(data)} bytes", files=[path], code="SB160")
+        raise FormatError(
+            f"a .label file holds 4 bytes per point; this one has {len(data)} bytes",
+            files=[path],
+            hint="write the file again",
+            code="SB160",
+        )
     return np.frombuffer(data, "<u4").astype(np.uint32, copy=False)
 
 

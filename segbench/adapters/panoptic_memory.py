@@ -89,9 +89,8 @@ def open_panoptic_arrays(value: Any, request: Request) -> PanopticArrays:
 
     Args:
         value: `{id: item}`, or a sequence of items (ids 0, 1, ...). An item is `(map, segments)`, or a mapping with the map under
-            `segmentation` (transformers), `panoptic_seg` or `map` and the segments under `segments_info`. A segment is a mapping with `id`
-            and
-            `category_id`, an id of the data set, or `label_id`, a class index.
+            `segmentation` (transformers), `panoptic_seg` or `map`, and the segments under `segments_info` or `segments`. A segment is a
+            mapping with `id` and `category_id`, an id of the data set, or `label_id`, a class index.
 
     Raises:
         FormatError: an item that is neither.
@@ -124,7 +123,7 @@ def _halves(item: Any, what: str) -> tuple[Any, Sequence[Any]]:
         found, segments = item
     else:
         found = segments = None
-    if found is None or segments is None:
+    if found is None or not isinstance(segments, list | tuple):
         raise FormatError(
             f"{what} is no pair of a map and its segments",
             hint='give (map, [{"id": 1, "category_id": 7}, ...]), or {"segmentation": map, "segments_info": [...]}',

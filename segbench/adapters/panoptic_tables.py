@@ -155,7 +155,8 @@ def _int64(values: list[int], what: str, file: str) -> NDArray[np.int64]:
     try:
         return np.array(values, np.int64)
     except (OverflowError, ValueError, TypeError):
-        raise LabelError(f"a segment has an impossible {what}", files=[file], code="SB153") from None
+        hint = "ids, categories and areas are whole numbers below 2^63"
+        raise LabelError(f"a segment has an impossible {what}", files=[file], hint=hint, code="SB153") from None
 
 
 def _without_repeats(
