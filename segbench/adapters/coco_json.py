@@ -194,17 +194,22 @@ class _Builder:
         missing = [np.nan] * 4
         return np.array([box or missing for box in boxes], np.float64)
 
+    def add_none(self) -> None:
+        """Columns of no detection."""
+        empty: dict[str, NDArray] = {
+            "scores": np.zeros(0),
+            "boxes": np.zeros((0, 4)),
+            "kinds": np.zeros(0, np.uint8),
+            "sizes": np.zeros((0, 2), np.int32),
+        }
+        for name, parts in self.columns_of.items():
+            parts.append(empty.get(name, np.zeros(0, np.int64)))
+        self.texts.append(b"")
+
     def columns(self) -> ResultColumns:
-        joined = {name: np.concatenate(parts) if parts else None for name, parts in self.columns_of.items()}
         if not self.count:
-            joined = {
-                "categories": np.zeros(0, np.int64),
-                "scores": np.zeros(0),
-                "boxes": np.zeros((0, 4)),
-                "kinds": np.zeros(0, np.uint8),
-                "sizes": np.zeros((0, 2), np.int32),
-                "lengths": np.zeros(0, np.int64),
-            }
+            self.add_none()
+        joined = {name: np.concatenate(parts) for name, parts in self.columns_of.items()}
         text = np.frombuffer(self.texts[0] if len(self.texts) == 1 else b"".join(self.texts), np.uint8)
         self.texts = []
         stops = np.cumsum(joined["lengths"])

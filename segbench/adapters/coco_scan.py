@@ -26,7 +26,7 @@ def scan(
     state = np.zeros(4, np.int64)
     with open(path, "rb", buffering=0) as file:
         piece = np.empty(min(PIECE, size + 1), np.uint8)
-        filled = file.readinto(memoryview(piece)) or 0
+        filled = file.readinto(piece.data) or 0
         start = _opening(piece[:filled])
         if start < 0:
             return None
@@ -41,8 +41,8 @@ def scan(
                 columns[2].fill(_NAN_BITS)
                 state[0] = 0
             if why == coco_rows.DONE:
-                rest = piece[at + 1 : filled].tobytes() + file.read()
-                return None if rest.strip() else _joined(parts, text[: state[1]])
+                behind = piece[at + 1 : filled].tobytes() + file.read()
+                return None if behind.strip() else _joined(parts, text[: state[1]])
             if why == coco_rows.FULL:
                 start = at
                 continue
@@ -51,7 +51,7 @@ def scan(
             if at == 0 and filled == len(piece):
                 return None
             piece[: len(rest)] = rest
-            more = file.readinto(memoryview(piece)[len(rest) :]) or 0
+            more = file.readinto(piece[len(rest) :].data) or 0
             if not more:
                 return None
             start, filled = 0, len(rest) + more

@@ -26,9 +26,12 @@ def pair_table(family: str) -> str:
     return f"{family}_pairs"
 
 
-def columns_of(families: tuple[str, ...]) -> dict[str, dict[str, tuple[type, tuple[int, ...]]]]:
+Columns = dict[str, tuple[type, tuple[int, ...]]]
+
+
+def columns_of(families: tuple[str, ...]) -> dict[str, Columns]:
     """Every table with its columns: dtype and further dimensions."""
-    detections: dict[str, tuple[type, tuple[int, ...]]] = {
+    detections: Columns = {
         "image": (np.int32, ()),
         "category": (np.int32, ()),
         "id": (np.int64, ()),
@@ -38,7 +41,7 @@ def columns_of(families: tuple[str, ...]) -> dict[str, dict[str, tuple[type, tup
         "flags": (np.uint8, ()),
     }
     truths = {name: kind for name, kind in detections.items() if name != "score"} | {"area": (np.float64, ())}
-    tables = {
+    tables: dict[str, Columns] = {
         "detections": detections,
         "ground_truths": truths,
         "image_categories": {"image": (np.int32, ()), "category": (np.int32, ()), "kind": (np.uint8, ())},
@@ -128,7 +131,12 @@ def aligned(pred: InstanceBatch, gt: InstanceBatch) -> InstanceBatch:
         gt.order,
         gt.sizes,
         images[rows],
-        *(column[rows] for column in (pred.category, pred.ids, pred.scores, pred.areas, pred.boxes, pred.flags)),
+        pred.category[rows],
+        pred.ids[rows],
+        pred.scores[rows],
+        pred.areas[rows],
+        pred.boxes[rows],
+        pred.flags[rows],
         masks,
         pred.file,
     )
@@ -150,7 +158,8 @@ def boxes_of(batch: InstanceBatch) -> NDArray[np.float64]:
     """float64[M, 4]: the stated boxes, those of the masks where none is stated."""
     if batch.masks is None:
         return batch.boxes
-    return np.where(np.isfinite(batch.boxes).all(1)[:, None], batch.boxes, batch.masks.boxes)
+    stated = np.isfinite(batch.boxes).all(axis=1, keepdims=True)
+    return np.where(stated, batch.boxes, batch.masks.boxes)
 
 
 def _image_categories(batch: InstanceBatch) -> Table:
@@ -171,7 +180,12 @@ def _grown(call: Callable, count: int, most: int, dtype: type) -> Pairs:
     capacity = max(most, count + 1024)
     at = 0
     while at < count or not parts:
-        out = np.empty(capacity, np.int32), np.empty(capacity, np.int32), np.empty(capacity, dtype), np.empty(capacity, dtype)
+        out: tuple[NDArray, ...] = (
+            np.empty(capacity, np.int32),
+            np.empty(capacity, np.int32),
+            np.empty(capacity, dtype),
+            np.empty(capacity, dtype),
+        )
         at = call(at, *out, filled)
         parts.append(tuple(column[: filled[0]] for column in out))
     if len(parts) == 1:

@@ -1,0 +1,185 @@
+"""Instances of one file as a source of batches: columns sorted by image, masks decoded when a shard asks for them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.adapters.coco_masks import Segmentations, decode
+from segbench.instances import ImageCategories, InstanceBatch
+from segbench.samples import ImageId
+
+
+@dataclass(frozen=True, eq=False)
+class CocoInstances:
+    """The instances of one file, as columns sorted by image. Threads share it; what travels to another process is a `part`.
+
+    Attributes:
+        format, said, keys: See `Source`.
+        path: The file.
+        role: `pred` or `gt`.
+        dims: int32[N, 2], height and width of each image; -1 where the file does not say.
+        order: int64[N], position in the canonical order.
+        starts: int64[N + 1]: the rows of image i are `starts[i]:starts[i + 1]`.
+        category: int32[M]. ids: int64[M], annotation ids, or positions in the file. scores, areas: float64[M]. boxes: float64[M, 4].
+        flags: uint8[M].
+        segmentations: The masks, not yet decoded; None where the file has none.
+        known: LVIS: (image, category, kind) rows.
+        notes: What the user should know about the file.
+    """
+
+    format: str
+    said: str
+    keys: tuple[ImageId, ...]
+    path: str
+    role: str
+    dims: NDArray[np.int32]
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    category: NDArray[np.int32]
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+    flags: NDArray[np.uint8]
+    segmentations: Segmentations | None
+    known: ImageCategories | None = None
+    notes: tuple[str, ...] = ()
+    places: dict[ImageId, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.places) != len(self.keys):
+            self.places.clear()
+            self.places.update({key: place for place, key in enumerate(self.keys)})
+
+    def read(self, keys: Sequence[ImageId], sizes: NDArray[np.int32] | None = None, masks: bool = True) -> InstanceBatch:
+        """The instances of some images, decoded.
+
+        Args:
+            keys: Which images, in the order of the batch.
+            sizes: int32[N, 2], height and width that the masks must have, such as those of the ground truth; -1 where not known.
+            masks: False where only boxes are compared: masks are then not decoded, unless a box must come from one.
+
+        Raises:
+            ShapeError, FormatError: see `segbench.adapters.coco_masks.decode`.
+        """
+        images = np.array([self.places[key] for key in keys], np.int64)
+        rows, counts = _rows_of(self.starts, images)
+        image = np.repeat(np.arange(len(images), dtype=np.int32), counts)
+        dims = self.dims[images]
+        if sizes is not None:
+            dims = np.where(sizes < 0, dims, sizes).astype(np.int32)
+        decoded = None
+        if self.segmentations is not None and (masks or not np.isfinite(self.boxes[rows]).all()):
+            chosen = self.segmentations.take(rows)
+            full = dims[image]
+            if (full < 0).any():
+                full = _stated(chosen, image, full)
+                dims[image] = full
+            decoded = decode(chosen, full, self.boxes[rows], lambda row: self._name(int(rows[row])), self.path)
+        known = self.known
+        if known is not None:
+            place = np.full(len(self.keys), -1, np.int32)
+            place[images] = np.arange(len(images))
+            kept = place[known.image] >= 0
+            known = ImageCategories(place[known.image[kept]], known.category[kept], known.kind[kept])
+        return InstanceBatch(
+            tuple(keys),
+            self.order[images],
+            dims,
+            image,
+            self.category[rows],
+            self.ids[rows],
+            self.scores[rows],
+            self.areas[rows],
+            self.boxes[rows],
+            self.flags[rows],
+            decoded,
+            self.path,
+            known,
+        )
+
+    def part(self, keys: Sequence[ImageId]) -> CocoInstances:
+        """The columns of only these images; the text of their masks is shared until it is pickled."""
+        images = np.array([self.places[key] for key in keys], np.int64)
+        rows, counts = _rows_of(self.starts, images)
+        known = self.known
+        if known is not None:
+            place = np.full(len(self.keys), -1, np.int32)
+            place[images] = np.arange(len(images))
+            kept = place[known.image] >= 0
+            known = ImageCategories(place[known.image[kept]], known.category[kept], known.kind[kept])
+        return replace(
+            self,
+            keys=tuple(keys),
+            dims=self.dims[images],
+            order=self.order[images],
+            starts=np.concatenate(([0], np.cumsum(counts))),
+            category=self.category[rows],
+            ids=self.ids[rows],
+            scores=self.scores[rows],
+            areas=self.areas[rows],
+            boxes=self.boxes[rows],
+            flags=self.flags[rows],
+            segmentations=None if self.segmentations is None else self.segmentations.take(rows),
+            known=known,
+            places={},
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if self.segmentations is not None:
+            state["segmentations"] = self.segmentations.packed()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def file(self, key: ImageId) -> str:
+        """Where an image's instances come from, for messages."""
+        return f"{self.path} (image {key})"
+
+    def sizes(self) -> list[tuple[int, int] | None]:
+        """Height and width of each image, where the file says."""
+        return [(int(height), int(width)) if height >= 0 else None for height, width in self.dims]
+
+    def fingerprint(self, key: ImageId) -> bytes:
+        """sha256 of everything the file says about one image."""
+        place = self.places[key]
+        rows = slice(int(self.starts[place]), int(self.starts[place + 1]))
+        digest = hashlib.sha256(repr(key).encode())
+        for column in (self.category, self.scores, self.boxes):
+            digest.update(np.ascontiguousarray(column[rows]).data)
+        if self.segmentations is not None:
+            part = self.segmentations
+            digest.update(np.ascontiguousarray(part.sizes[rows]).data)
+            for start, stop in zip(part.starts[rows].tolist(), part.stops[rows].tolist(), strict=True):
+                digest.update(part.text[start:stop].data)
+                digest.update(b";")
+        return digest.digest()
+
+    def _name(self, row: int) -> str:
+        image = self.keys[int(np.searchsorted(self.starts, row, "right")) - 1]
+        noun = "annotation" if self.role == "gt" else "detection"
+        return f"{noun} {self.ids[row]} (image {image})"
+
+
+def _rows_of(starts: NDArray[np.int64], images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    counts = np.diff(starts)[images]
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts[:-1][images] - (ends - counts), counts), counts
+
+
+def _stated(segmentations: Segmentations, image: NDArray[np.int32], sizes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Sizes of rows, those of images that are not known taken from the first mask of the image that states one."""
+    count = int(image.max()) + 1 if len(image) else 0
+    first = np.full((count, 2), -1, np.int32)
+    stated = np.flatnonzero(segmentations.sizes[:, 0] >= 0)[::-1]
+    first[image[stated]] = segmentations.sizes[stated]
+    return np.where(sizes < 0, first[image], sizes).astype(np.int32)
