@@ -22,6 +22,9 @@ BLOCK = 64
 SLOTS = 256
 """Entries of the table that remembers where ids were found."""
 
+FEW = 64
+"""So many ids are searched one after the other; more must be ascending."""
+
 
 def _vector_operations():
     """Comparison of `BLOCK` unaligned bytes, which Numba has no spelling for."""
@@ -109,8 +112,13 @@ def _slot(value):
 
 
 @register_jitable
-def _index(ids, value):
-    """1 + the position of a value in ascending ids; 0 for nothing found."""
+def _find(ids, value):
+    """The position of a value among ids, which are ascending where there are more than `FEW`; their number for nothing found."""
+    if len(ids) <= FEW:
+        for at in range(len(ids)):
+            if ids[at] == value:
+                return at
+        return len(ids)
     low, high = 0, len(ids)
     while low < high:
         middle = (low + high) >> 1
@@ -118,19 +126,21 @@ def _index(ids, value):
             low = middle + 1
         else:
             high = middle
-    return low + 1 if low < len(ids) and ids[low] == value else 0
+    return low if low < len(ids) and ids[low] == value else len(ids)
 
 
-@kernel(types.void(ro(U1), ro(U1), I8, ro(I8), ro(I8), rw(I8, 3), rw(I8, 2)))
-def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, seen, table):
+@kernel(types.void(ro(U1), ro(U1), I8, ro(I8), ro(I8), ro(I8), ro(I8), rw(I8, 3), rw(I8, 2)))
+def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, gt_rows, pred_rows, seen, table):
     """Counts how many pixels each pair of segments shares.
 
     Args:
         gt, pred: uint8[N * step], the bytes of both maps.
         step: Bytes per pixel, 1 to 8.
-        gt_ids, pred_ids: int64[G] and int64[P], ascending: the ids to count.
+        gt_ids, pred_ids: int64[G] and int64[P]: the ids to count; ascending where there are more than `FEW`.
+        gt_rows, pred_rows: int64[G + 1 or more] and int64[P + 1 or more]: the row or column of each id; behind them, that of ids that are
+            not in the lists.
         seen: int64[2, SLOTS, 2], zero: where ids of either side were found, so that few are searched.
-        table: int64[G + 1, P + 1], added to; row and column 0 are for ids that are not in the lists.
+        table: int64, added to.
     """
     size = len(gt)
     if size == 0:
@@ -138,7 +148,7 @@ def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, seen, table):
     mask = _mask(step)
     start, at = 0, step
     g_value, p_value = _value(gt, 0, step, mask), _value(pred, 0, step, mask)
-    g, p = _index(gt_ids, g_value), _index(pred_ids, p_value)
+    g, p = gt_rows[_find(gt_ids, g_value)], pred_rows[_find(pred_ids, p_value)]
     while True:
         # the next byte at which either map changes
         bits = I8(0)
@@ -162,13 +172,13 @@ def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, seen, table):
         if value != g_value:
             g_value, slot = value, _slot(value)
             if seen[0, slot, 1] == 0 or seen[0, slot, 0] != value:
-                seen[0, slot, 0], seen[0, slot, 1] = value, 1 + _index(gt_ids, value)
+                seen[0, slot, 0], seen[0, slot, 1] = value, 1 + gt_rows[_find(gt_ids, value)]
             g = seen[0, slot, 1] - 1
         value = _value(pred, at, step, mask)
         if value != p_value:
             p_value, slot = value, _slot(value)
             if seen[1, slot, 1] == 0 or seen[1, slot, 0] != value:
-                seen[1, slot, 0], seen[1, slot, 1] = value, 1 + _index(pred_ids, value)
+                seen[1, slot, 0], seen[1, slot, 1] = value, 1 + pred_rows[_find(pred_ids, value)]
             p = seen[1, slot, 1] - 1
         at += step
 
@@ -212,14 +222,14 @@ def index_segments(values, step, ids, indices, found):
     Args:
         values: uint8[N * step].
         step: Bytes per pixel, 1 to 8.
-        ids: int64[S], ascending.
-        indices: uint16[S + 1]: what to write for an id that is not listed, then for each listed one.
+        ids: int64[S]; ascending where there are more than `FEW`.
+        indices: uint16[S + 1]: what to write for each listed id, and behind them for one that is not.
         found: uint16[N], written.
     """
     size, at, mask = len(values), 0, _mask(step)
     while at < size:
         start = at // step
-        index = indices[_index(ids, _value(values, at, step, mask))]
+        index = indices[_find(ids, _value(values, at, step, mask))]
         at += step
         bits = I8(0)
         while at + BLOCK <= size:

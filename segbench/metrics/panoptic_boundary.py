@@ -28,10 +28,11 @@ def boundary_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset) -> Table
         raise InputError("boundary metrics need images with rows and columns", hint="leave boundary_pq out of --metrics for point clouds")
     maps = [boundary_map(sample, dataset) for sample in (gt, pred)]
     ids = [np.unique(values).astype(np.int64) for values in maps]
-    table = pair_table(maps[0].view(np.uint8).reshape(-1), maps[1].view(np.uint8).reshape(-1), 2, *ids)
+    listed = [(found, np.arange(len(found) + 1)) for found in ids]
+    table = pair_table(*(values.view(np.uint8).reshape(-1) for values in maps), 2, *listed)
     g, p = table.nonzero()
     codes = [_codes(found) for found in ids]
-    return {"gt": codes[0][g - 1], "pred": codes[1][p - 1], "pixels": table[g, p]}
+    return {"gt": codes[0][g], "pred": codes[1][p], "pixels": table[g, p]}
 
 
 def _codes(indices: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -60,7 +61,7 @@ def index_map(sample: PanopticMap, dataset: Dataset) -> NDArray[np.uint16]:
     numbers = np.where(sample.classes == INVALID, _UNLISTED, np.where(kept, np.cumsum(kept), VOID))
     ids = as_read(np.append(sample.segment_ids, sample.void), step)
     order = np.argsort(ids)
-    indices = np.concatenate(([_UNLISTED], np.append(numbers, VOID)[order])).astype(np.uint16)
+    indices = np.append(np.append(numbers, VOID)[order], _UNLISTED).astype(np.uint16)
     found = np.empty(len(values) // step, np.uint16)
     index_segments(values, step, ids[order], indices, found)
     return found.reshape(size_of(sample))

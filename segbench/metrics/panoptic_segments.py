@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,10 @@ from segbench.samples import INVALID, PanopticMap
 VOID, UNLISTED, INTERIOR = 0, -1, -2
 """What `gt` and `pred` of the overlap tables hold beside 1, 2, ..., the segments of the image in their order: no segment; an id that the
 table beside the map does not list; and, of boundaries, the inside of any segment."""
+
+Listed = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+_FIRST_ROWS = np.arange(65)
 
 MAX_TABLE = 1 << 22
 """Cells of a dense table of segment pairs; beyond, pairs are sorted instead."""
@@ -55,52 +61,51 @@ def segment_table(pred: PanopticMap, gt: PanopticMap) -> NDArray[np.int64]:
         int64[G + 2, P + 2]: row 0 is void, rows 1 to G the ground truth's segments in their order, the last row ids that are not
         listed; columns the same of the prediction.
     """
-    (gt_bytes, gt_step), (pred_bytes, pred_step) = pixel_bytes(gt), pixel_bytes(pred)
-    if gt_step != pred_step:
+    (gt_bytes, step), (pred_bytes, pred_step) = pixel_bytes(gt), pixel_bytes(pred)
+    gt_listed, pred_listed = listed_ids(gt, step), listed_ids(pred, pred_step)
+    if len(gt_listed[1]) * len(pred_listed[1]) > MAX_TABLE:
+        return _sorted_table(pred, gt, gt_listed, pred_listed)
+    if step != pred_step:
         gt_bytes, pred_bytes = (id_values(sample).view(np.uint8) for sample in (gt, pred))
-    step = gt_step if gt_step == pred_step else 8
-    gt_ids, gt_rows = _listed(gt, gt_step)
-    pred_ids, pred_rows = _listed(pred, pred_step)
-    if len(gt_rows) * len(pred_rows) > MAX_TABLE:
-        return _sorted_table(pred, gt, (gt_ids, gt_rows), (pred_ids, pred_rows))
-    return pair_table(gt_bytes, pred_bytes, step, gt_ids, pred_ids)[gt_rows[:, None], pred_rows]
+        step = 8
+    return pair_table(gt_bytes, pred_bytes, step, gt_listed, pred_listed)
 
 
-def pair_table(
-    gt: NDArray[np.uint8], pred: NDArray[np.uint8], step: int, gt_ids: NDArray[np.int64], pred_ids: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Pixels of every pair of ids of two maps, given as bytes; row and column 0 are ids that are not listed."""
+def listed_ids(sample: PanopticMap, step: int) -> Listed:
+    """The void id and the listed ids, ascending where they are many, and their rows in `segment_table`; the last row for all others."""
+    count = len(sample.segment_ids) + 1
+    ids = np.empty(count, np.int64)
+    ids[0], ids[1:] = sample.void, sample.segment_ids
+    ids = as_read(ids, step)
+    if count < len(_FIRST_ROWS):
+        return ids, _FIRST_ROWS[: count + 1]
+    order = ids.argsort(kind="stable")
+    return ids[order], np.append(order, count)
+
+
+def pair_table(gt: NDArray[np.uint8], pred: NDArray[np.uint8], step: int, gt_listed: Listed, pred_listed: Listed) -> NDArray[np.int64]:
+    """Pixels of every pair of listed ids of two maps, given as bytes."""
     from segbench.kernels.panoptic import SLOTS, count_segment_pairs
 
-    table = np.zeros((len(gt_ids) + 1, len(pred_ids) + 1), np.int64)
-    count_segment_pairs(gt, pred, step, gt_ids, pred_ids, np.zeros((2, SLOTS, 2), np.int64), table)
+    (gt_ids, gt_rows), (pred_ids, pred_rows) = gt_listed, pred_listed
+    table = np.zeros((len(gt_rows), len(pred_rows)), np.int64)
+    count_segment_pairs(gt, pred, step, gt_ids, pred_ids, gt_rows, pred_rows, np.zeros((2, SLOTS, 2), np.int64), table)
     return table
 
 
-def _listed(sample: PanopticMap, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The listed ids ascending, void among them, and where each row of `segment_table` stands among them, 0 for not listed."""
-    count = len(sample.segment_ids)
-    ids = np.empty(count + 1, np.int64)
-    ids[0], ids[1:] = sample.void, sample.segment_ids
-    ids = as_read(ids, step)
-    order = ids.argsort(kind="stable")
-    rows = np.zeros(count + 2, np.int64)
-    rows[order] = np.arange(1, count + 2)
-    return ids[order], rows
-
-
-def _sorted_table(pred: PanopticMap, gt: PanopticMap, gt_listed: tuple, pred_listed: tuple) -> NDArray[np.int64]:
+def _sorted_table(pred: PanopticMap, gt: PanopticMap, gt_listed: Listed, pred_listed: Listed) -> NDArray[np.int64]:
     """The same for thousands of segments on both sides: only the pairs that occur are looked at, the table is still whole."""
-    positions = []
-    for sample, (ids, _) in ((gt, gt_listed), (pred, pred_listed)):
+    rows = []
+    for sample, (ids, places) in ((gt, gt_listed), (pred, pred_listed)):
         values = id_values(sample)
-        at = np.minimum(np.searchsorted(ids, values), len(ids) - 1)
-        positions.append(np.where(ids[at] == values, at + 1, 0))
+        order = ids.argsort()
+        at = order[np.minimum(np.searchsorted(ids[order], values), len(ids) - 1)]
+        rows.append(places[np.where(ids[at] == values, at, len(ids))])
     width = len(pred_listed[1])
-    keys, pixels = np.unique(positions[0] * width + positions[1], return_counts=True)
+    keys, pixels = np.unique(rows[0] * width + rows[1], return_counts=True)
     table = np.zeros(len(gt_listed[1]) * width, np.int64)
     table[keys] = pixels
-    return table.reshape(-1, width)[gt_listed[1][:, None], pred_listed[1]]
+    return table.reshape(-1, width)
 
 
 def segment_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unlisted: bool = False) -> dict[str, Table]:
@@ -125,13 +130,24 @@ def segment_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unlisted:
             code="SB101",
         )
     table = segment_table(pred, gt)
-    check_segments(pred, "pred", table.sum(0), dataset)
-    check_segments(gt, "gt", table.sum(1), dataset, unlisted)
-    table = _folded(_folded(table, gt, 0, dataset), pred, 1, dataset)
-    parts = [_columns(sample, side, dataset) for side, sample in enumerate((gt, pred))]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    columns["area"] = np.concatenate((table.sum(1)[1:-1], table.sum(0)[1:-1]))
-    return {"segments": columns, "overlaps": overlap_columns(table)}
+    areas = table.sum(1), table.sum(0)
+    check_segments(gt, "gt", areas[0], dataset, unlisted)
+    check_segments(pred, "pred", areas[1], dataset)
+    if not (all_evaluated(gt, dataset) and all_evaluated(pred, dataset)):
+        table = _folded(_folded(table, gt, 0, dataset), pred, 1, dataset)
+        areas = table.sum(1), table.sum(0)
+        gt, pred = (_without_void(sample, dataset) for sample in (gt, pred))
+    side = np.zeros(sum(table.shape) - 4, np.int64)
+    side[table.shape[0] - 2 :] = 1
+    segments = {
+        "side": side,
+        "segment": np.concatenate((gt.segment_ids, pred.segment_ids)),
+        "class": np.concatenate((gt.classes, pred.classes)),
+        "area": np.concatenate((areas[0][1:-1], areas[1][1:-1])),
+        "crowd": np.concatenate((gt.crowd, pred.crowd)),
+        "stated": np.concatenate((gt.areas, pred.areas)),
+    }
+    return {"segments": segments, "overlaps": overlap_columns(table)}
 
 
 def overlap_columns(table: NDArray[np.int64]) -> Table:
@@ -140,7 +156,12 @@ def overlap_columns(table: NDArray[np.int64]) -> Table:
     pixels = table[gt, pred]
     gt[gt == table.shape[0] - 1] = UNLISTED
     pred[pred == table.shape[1] - 1] = UNLISTED
-    return {"gt": gt.astype(np.int32), "pred": pred.astype(np.int32), "pixels": pixels}
+    return {"gt": gt, "pred": pred, "pixels": pixels}
+
+
+def all_evaluated(sample: PanopticMap, dataset: Dataset) -> bool:
+    """Whether every listed segment is of an evaluated class; INVALID is beyond all of them as an unsigned number."""
+    return not (sample.classes.view(np.uint32) >= dataset.num_classes).any()
 
 
 def evaluated(sample: PanopticMap, dataset: Dataset) -> NDArray[np.bool_]:
@@ -148,27 +169,19 @@ def evaluated(sample: PanopticMap, dataset: Dataset) -> NDArray[np.bool_]:
     return (sample.classes != INVALID) & (sample.classes < dataset.num_classes)
 
 
+def _without_void(sample: PanopticMap, dataset: Dataset) -> PanopticMap:
+    kept = evaluated(sample, dataset)
+    columns = {name: getattr(sample, name)[kept] for name in ("segment_ids", "classes", "areas", "crowd")}
+    return replace(sample, **columns)
+
+
 def _folded(table: NDArray[np.int64], sample: PanopticMap, axis: int, dataset: Dataset) -> NDArray[np.int64]:
     """Segments of classes that are not evaluated counted as void, those of unknown categories as not listed."""
     kept = evaluated(sample, dataset)
-    if kept.all():
-        return table
     rows = np.moveaxis(table, axis, 0)
     ignored, unknown = rows[1:-1][sample.classes == dataset.num_classes], rows[1:-1][sample.classes == INVALID]
     folded = np.concatenate((rows[:1] + ignored.sum(0), rows[1:-1][kept], rows[-1:] + unknown.sum(0)))
     return np.moveaxis(folded, 0, axis)
-
-
-def _columns(sample: PanopticMap, side: int, dataset: Dataset) -> Table:
-    kept = evaluated(sample, dataset)
-    return {
-        "side": np.full(int(kept.sum()), side, np.int64),
-        "segment": sample.segment_ids[kept],
-        "class": sample.classes[kept],
-        "area": np.empty(0, np.int64),
-        "crowd": sample.crowd[kept].astype(np.int64),
-        "stated": sample.areas[kept],
-    }
 
 
 def check_segments(sample: PanopticMap, role: str, pixels: NDArray[np.int64], dataset: Dataset, unlisted: bool = False) -> None:
@@ -177,16 +190,15 @@ def check_segments(sample: PanopticMap, role: str, pixels: NDArray[np.int64], da
     Args:
         pixels: int64[S + 2], pixels of void, of each listed segment, and of ids that are not listed.
     """
-    if not unlisted and len(sample.classes) and sample.classes.min() == INVALID:
-        lost = sample.segment_ids[sample.classes == INVALID]
+    if not unlisted and (lost := sample.segment_ids[sample.classes == INVALID]).size:
         raise _refusal(sample, role, "of a category that the data set does not have", lost, "SB110", f"is it {dataset.name}?")
     if pixels[-1] and not unlisted:
         listed = np.append(sample.segment_ids, sample.void)
         strange = np.setdiff1d(id_values(sample), as_read(listed, pixel_bytes(sample)[1]))
         hint = "list every segment, or draw what is none with the void id"
         raise _refusal(sample, role, "in the map and not in the table beside it", strange, "SB150", f"{hint} {sample.void}")
-    absent = sample.segment_ids[pixels[1:-1] == 0]
-    if len(absent) and not unlisted:
+    if not unlisted and not pixels[1:-1].all():
+        absent = sample.segment_ids[pixels[1:-1] == 0]
         hint = "leave segments out that other segments cover whole; is it the map of this image?"
         raise _refusal(sample, role, "in the table and not in the map", absent, "SB150", hint)
 
