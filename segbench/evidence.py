@@ -149,7 +149,7 @@ class Evidence:
 def empty(task: str, num_classes: int, columns: Mapping[str, Sequence[str]] = {}) -> Evidence:
     """Evidence of no image: the identity of `merge`."""
     images = Images((), np.zeros(0, np.int64), np.zeros((0, 2), np.int32))
-    tables = {name: {column: np.zeros(0, _dtype(column)) for column in ("image", *rest)} for name, rest in columns.items()}
+    tables: Tables = {name: {column: np.zeros(0, _dtype(column)) for column in ("image", *rest)} for name, rest in columns.items()}
     return Evidence(task, num_classes, images, tables)
 
 
