@@ -19,6 +19,9 @@ CROWD, IGNORE, BOXED = 1, 2, 4
 NEGATIVE, NOT_EXHAUSTIVE = 0, 1
 """Kinds of `ImageCategories`: the category is known to be absent from the image; its instances are not all annotated."""
 
+NO_ID = -(2**63)
+"""The id of an annotation that has none; any number of them may have it."""
+
 MAX_PIXELS = 2**31 - 1
 """Pixels of an image at most: spans are int32."""
 
@@ -80,7 +83,7 @@ class InstanceBatch:
         sizes: int32[N, 2], height and width; -1 where not known.
         image: int32[M], index into `images`, ascending; within an image the order of the file, on which ties depend.
         category: int32[M], class index.
-        ids: int64[M], the annotation's id, or the position in the file.
+        ids: int64[M], the annotation's id, or `NO_ID`; of a prediction the position in the file.
         scores: float64[M]; NaN for ground truth.
         areas: float64[M], the area the file states, in pixels; -1 where it states none.
         boxes: float64[M, 4], x, y, width, height from the top left corner of the first pixel; NaN where there is none.

@@ -19,7 +19,7 @@ from segbench.adapters.coco_source import CocoInstances
 from segbench.datasets import Dataset
 from segbench.errors import SHOWN, FormatError, LabelError, PairingError
 from segbench.evidence import id_order
-from segbench.instances import BOXED, CROWD, IGNORE, NEGATIVE, NOT_EXHAUSTIVE, ImageCategories
+from segbench.instances import BOXED, CROWD, IGNORE, NEGATIVE, NO_ID, NOT_EXHAUSTIVE, ImageCategories
 from segbench.samples import ImageId
 
 HEAD = 65536
@@ -173,8 +173,8 @@ def ground_truth(truth: TruthFile, request: Request, path: str) -> CocoInstances
     if any(row.iscrowd is None for row in chosen):
         notes.append("annotations without iscrowd count as no crowd")
     if not all(type(row.id) is int for row in chosen):
-        notes.append("annotation ids are not whole numbers: positions in the file take their place")
-        numbered = rows + 1
+        notes.append("annotation ids are missing or not whole numbers, and are not used")
+        numbered = np.full(len(chosen), NO_ID, np.int64)
     else:
         numbered = np.array([row.id for row in chosen] or np.zeros(0, np.int64), np.int64)
     root = unused_root(truth)

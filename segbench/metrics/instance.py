@@ -21,6 +21,7 @@ from segbench.rules_instance import InstanceRules, InstanceRuleSet
 
 TABLES = dict.fromkeys(columns_of(FAMILIES), 1)
 """The evidence tables and their versions."""
+evidences.TABLE_VERSIONS.update(TABLES)
 
 
 class InstanceAccumulator:

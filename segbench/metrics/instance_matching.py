@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segbench.errors import ComparabilityError, InputError
 from segbench.evidence import Evidence, Table
-from segbench.instances import BOXED, CROWD, IGNORE, NEGATIVE, NOT_EXHAUSTIVE
+from segbench.instances import BOXED, CROWD, IGNORE, NEGATIVE, NO_ID, NOT_EXHAUSTIVE
 from segbench.kernels import matching
 from segbench.metrics.instance_pairs import pair_table
 from segbench.rules_instance import InstanceRules
@@ -189,6 +189,7 @@ def _check(evidence: Evidence, family: str, rules: InstanceRules) -> None:
         )
     if rules.repeated_ids == "refused":
         ids = np.sort(evidence.rows("ground_truths")["id"])
+        ids = ids[ids != NO_ID]
         repeated = ids[1:][ids[1:] == ids[:-1]]
         if len(repeated):
             raise InputError(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segbench.errors import InputError, PairingError, ShapeError
 from segbench.evidence import Evidence, Images, Table
-from segbench.instances import CROWD, InstanceBatch, Masks
+from segbench.instances import CROWD, InstanceBatch, Masks, no_masks
 from segbench.kernels import iou, rle
 
 FLOOR = 0.5
@@ -194,6 +194,8 @@ def _grown(call: Callable, count: int, most: int, dtype: type) -> Pairs:
 
 
 def _needed(batch: InstanceBatch, side: str) -> Masks:
+    if not len(batch):
+        return no_masks()
     if batch.masks is None:
         raise InputError(
             f"the {side} hold no masks, so there is no mask AP",

@@ -1,0 +1,207 @@
+"""Instances in memory: one dict per image, as training loops and torchvision have them, to batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.adapters.coco_categories import class_indices
+from segbench.adapters.coco_masks import COUNTS, counts_of_array, counts_of_polygons, counts_of_runs, decode, packed_counts
+from segbench.datasets import Dataset
+from segbench.errors import FormatError, PairingError
+from segbench.instances import BOXED, CROWD, IGNORE, NO_ID, InstanceBatch
+from segbench.samples import ImageId
+
+KEYS = {
+    "masks": ("masks", "segmentation", "segmentations", "pred_masks"),
+    "boxes": ("boxes", "pred_boxes", "bbox", "bboxes"),
+    "labels": ("labels", "categories", "category_ids", "classes", "pred_classes", "class_id"),
+    "scores": ("scores", "score", "confidence"),
+    "crowd": ("iscrowd", "crowd"),
+    "ignore": ("ignore",),
+    "areas": ("area", "areas"),
+    "ids": ("ids", "id"),
+    "size": ("size", "image_size", "orig_size", "ori_shape"),
+}
+"""Names under which a dict may hold each thing."""
+
+
+def batch_of(
+    image_ids: Sequence[ImageId],
+    samples: Sequence[Mapping[str, Any]],
+    dataset: Dataset,
+    role: str,
+    *,
+    space: str | None = None,
+    box_format: str = "xyxy",
+    sizes: Sequence[tuple[int, int]] | None = None,
+    order: Sequence[int] | None = None,
+) -> InstanceBatch:
+    """A batch of some images.
+
+    Args:
+        image_ids: Their ids.
+        samples: One dict per image: `masks` (N, H, W) bool or 0/1 integers, or a list of run-length masks or of polygon lists; `boxes`
+            (N, 4); `labels` (N,); predictions also `scores` (N,), ground truth `iscrowd`, `ignore`, `area`, `ids` where it has them. Arrays
+            are NumPy's, torch's or anything that has `__array__`. A `size` (H, W) is needed for polygons alone.
+        role: `pred` or `gt`.
+        space: Id space of the labels; the data set's own ids where None.
+        box_format: `xyxy` (left, top, right, bottom) or `xywh`.
+        sizes: (H, W) of each image, where known.
+        order: Position of each image in the canonical order; as given where None.
+
+    Raises:
+        FormatError: arrays whose lengths or types do not fit.
+        LabelError: labels that the data set does not have.
+    """
+    if len(image_ids) != len(samples):
+        raise PairingError(f"{len(samples)} samples for {len(image_ids)} image ids")
+    if box_format not in ("xyxy", "xywh"):
+        raise FormatError(f"boxes are xyxy or xywh, not {box_format!r}")
+    parts = [_columns(image, sample, role, box_format) for image, sample in zip(image_ids, samples, strict=True)]
+    counts = [len(part["labels"]) for part in parts]
+    image = np.repeat(np.arange(len(parts), dtype=np.int32), counts)
+    labels = np.concatenate([part["labels"] for part in parts]) if parts else np.zeros(0, np.int64)
+    category = class_indices(labels, dataset, space, lambda row: f"image {image_ids[image[row]]}", role, "id_space")
+    dims = np.full((len(parts), 2), -1, np.int32)
+    for index, part in enumerate(parts):
+        stated = part["size"] if sizes is None else sizes[index]
+        if stated is not None:
+            dims[index] = stated
+    masks = _masks(parts, dims, image, image_ids, role)
+    joined = {
+        name: np.concatenate([part[name] for part in parts]) if parts else None for name in ("scores", "areas", "boxes", "flags", "ids")
+    }
+    kept = np.flatnonzero(category < dataset.num_classes)
+    columns = {name: np.zeros(0) if column is None else column[kept] for name, column in joined.items()}
+    return InstanceBatch(
+        tuple(image_ids),
+        np.arange(len(parts), dtype=np.int64) if order is None else np.asarray(order, np.int64),
+        dims,
+        image[kept],
+        category[kept],
+        columns["ids"].astype(np.int64, copy=False),
+        columns["scores"],
+        columns["areas"],
+        columns["boxes"].reshape(-1, 4),
+        columns["flags"].astype(np.uint8),
+        masks if masks is None or len(kept) == len(category) else masks.take(kept),
+        role,
+    )
+
+
+def _columns(image: ImageId, sample: Mapping[str, Any], role: str, box_format: str) -> dict[str, Any]:
+    given = {name: next((sample[key] for key in keys if key in sample and sample[key] is not None), None) for name, keys in KEYS.items()}
+    if given["labels"] is None:
+        raise FormatError(f"the {role} of image {image} has no labels", hint="labels: class ids, one per instance")
+    labels = np.asarray(_array(given["labels"]), np.int64).reshape(-1)
+    count = len(labels)
+    if role == "pred" and given["scores"] is None:
+        raise FormatError(f"the prediction of image {image} has no scores", hint="average precision ranks by score", code="SB140")
+    scores = _numbers(given["scores"], count, np.nan, image, "scores")
+    if role == "pred" and not np.isfinite(scores).all():
+        row = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise FormatError(f"the score of detection {row} of image {image} is {scores[row]}", code="SB140")
+    boxes = np.full((count, 4), np.nan)
+    if given["boxes"] is not None:
+        boxes = np.array(_array(given["boxes"]), np.float64).reshape(-1, 4)
+        if len(boxes) != count:
+            raise FormatError(f"image {image} has {count} labels and {len(boxes)} boxes")
+        if box_format == "xyxy":
+            boxes[:, 2:] -= boxes[:, :2]
+    masks = given["masks"]
+    if masks is not None and not isinstance(masks, list | tuple):
+        masks = _array(masks)
+        if masks.ndim == 4 and masks.shape[1] == 1:
+            masks = masks[:, 0]
+        if masks.ndim != 3 or masks.dtype.kind not in "bui":
+            raise FormatError(
+                f"masks of image {image} are {masks.dtype} {masks.shape}",
+                hint="masks are bool or integers of shape (N, H, W); compare probabilities with a threshold first",
+                code="SB180",
+            )
+    if masks is not None and len(masks) != count:
+        raise FormatError(f"image {image} has {count} labels and {len(masks)} masks")
+    flags = CROWD * (_numbers(given["crowd"], count, 0, image, "iscrowd") > 0) | IGNORE * (
+        _numbers(given["ignore"], count, 0, image, "ignore") > 0
+    )
+    size = given["size"]
+    if size is None and isinstance(masks, np.ndarray):
+        size = masks.shape[1:]
+    # the first row decides whether the file has boxes; without masks they are all there is
+    flags = flags | (BOXED if role == "pred" and given["boxes"] is not None else 0)
+    return {
+        "labels": labels,
+        "scores": scores,
+        "boxes": boxes,
+        "masks": masks,
+        "flags": flags,
+        "areas": _numbers(given["areas"], count, -1, image, "area"),
+        "ids": _ids(given["ids"], count, role, image),
+        "size": None if size is None else (int(size[0]), int(size[1])),
+    }
+
+
+def _numbers(value: Any, count: int, missing: float, image: ImageId, name: str) -> NDArray[np.float64]:
+    if value is None:
+        return np.full(count, missing, np.float64)
+    array = np.asarray(_array(value), np.float64).reshape(-1)
+    if len(array) != count:
+        raise FormatError(f"image {image} has {count} labels and {len(array)} {name}")
+    return array
+
+
+def _ids(value: Any, count: int, role: str, image: ImageId) -> NDArray[np.int64]:
+    if value is None:
+        return np.arange(count) if role == "pred" else np.full(count, NO_ID, np.int64)
+    ids = np.asarray(_array(value), np.int64).reshape(-1)
+    if len(ids) != count:
+        raise FormatError(f"image {image} has {count} labels and {len(ids)} ids")
+    return ids
+
+
+def _array(value: Any) -> NDArray:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    return np.asarray(value)
+
+
+def _masks(parts: list[dict[str, Any]], dims: NDArray[np.int32], image: NDArray[np.int32], image_ids: Sequence[ImageId], role: str):
+    if not parts or all(part["masks"] is None for part in parts if len(part["labels"])):
+        return None
+    texts: list[bytes] = []
+    sizes: list[tuple[int, int]] = []
+    for index, part in enumerate(parts):
+        if part["masks"] is None and len(part["labels"]):
+            raise FormatError(f"the {role} of image {image_ids[index]} has no masks, others have", code="SB172")
+        for mask in part["masks"] if part["masks"] is not None else ():
+            text, size = _text(mask, tuple(dims[index].tolist()))
+            texts.append(text)
+            sizes.append(size)
+    stated = np.array(sizes, np.int32).reshape(-1, 2)
+    for row in np.flatnonzero(dims[image, 0] < 0)[::-1]:
+        dims[image[row]] = stated[row]
+    rows = packed_counts(texts, stated)
+    assert (rows.kinds == COUNTS).all()
+    none = np.full((len(texts), 4), np.nan)
+    return decode(rows, dims[image], none, lambda row: f"instance {row} (image {image_ids[image[row]]})", role)
+
+
+def _text(mask: Any, size: tuple[int, int]) -> tuple[bytes, tuple[int, int]]:
+    """One mask of any form as a counts string, and its size."""
+    if isinstance(mask, Mapping):
+        height, width = (int(number) for number in mask["size"])
+        counts = mask["counts"]
+        if isinstance(counts, bytes):
+            return counts, (height, width)
+        if isinstance(counts, str):
+            return counts.encode("ascii", "replace"), (height, width)
+        return counts_of_runs([int(run) for run in counts], (height, width)), (height, width)
+    if isinstance(mask, list | tuple):
+        if min(size) < 0:
+            raise FormatError("polygons need the size of their image", hint="add size: (height, width)", code="SB170")
+        return counts_of_polygons([[float(number) for number in np.asarray(part).reshape(-1)] for part in mask], size), size
+    return counts_of_array(_array(mask))
