@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -246,7 +247,8 @@ def _variant(folder: Path, name: str) -> list[str]:
 def _existing(root: Path, names: Sequence[str], json_path: Path, request: Request) -> list[str]:
     """The names under which the maps exist."""
     present = set(os.listdir(root)) if root.is_dir() else set()
-    found, missing = [], []
+    found: list[str] = []
+    missing: list[str] = []
     for name in names:
         if name.endswith(".png") and name in present:
             found.append(name)
@@ -306,8 +308,9 @@ def categories_dataset(path: str | os.PathLike) -> Dataset | None:
     rows = decoded(json_path).categories
     if not rows:
         return None
-    for what, values in (("id", [row.id for row in rows]), ("name", [row.name or str(row.id) for row in rows])):
-        twice = sorted({str(value) for value in values if values.count(value) > 1})
+    columns: tuple[tuple[str, list], ...] = (("id", [row.id for row in rows]), ("name", [row.name or str(row.id) for row in rows]))
+    for what, values in columns:
+        twice = [str(value) for value, count in Counter(values).items() if count > 1]
         if twice:
             raise FormatError(f"two categories have the same {what}: {twice[0]}", files=[str(json_path)], hint=f"give each its own {what}")
     classes = tuple(

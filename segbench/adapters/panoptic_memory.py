@@ -144,5 +144,5 @@ ARRAYS = Format(
     ("panoptic",),
     (),
     lambda path: (0.0, ""),
-    open_panoptic_arrays,  # type: ignore[arg-type]
+    open_panoptic_arrays,
 )

@@ -111,7 +111,7 @@ def write_coco_panoptic(samples: Iterable[PanopticMap], dataset: Dataset, path: 
         kept = (sample.classes >= 0) & (sample.classes < dataset.num_classes)
         values = _ids(sample.values)
         numbers = np.zeros(shape, np.int64)
-        infos = []
+        infos: list[dict[str, Any]] = []
         for at in np.flatnonzero(kept).tolist():
             mask = values == sample.segment_ids[at]
             rows, columns = np.nonzero(mask)

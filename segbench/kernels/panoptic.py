@@ -83,7 +83,7 @@ def _plain_operations():
     return changes, first_bit, eight_bytes
 
 
-_changes, _first_bit, _eight_bytes = _plain_operations() if config.DISABLE_JIT else _vector_operations()
+_changes, _first_bit, _eight_bytes = _plain_operations() if config.DISABLE_JIT else _vector_operations()  # type: ignore[attr-defined]
 
 
 @register_jitable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench import evidence as evidences
 from segbench.datasets import Dataset
-from segbench.errors import ComparabilityError, ConfigError, PairingError
+from segbench.errors import ConfigError
 from segbench.evidence import Evidence, Table
 from segbench.metrics import panoptic_boundary, panoptic_matching
+from segbench.metrics.accumulator import MapAccumulator, check_evidence
 from segbench.metrics.base import Scores, defined, defined_list
 from segbench.metrics.panoptic_catalogue import METRICS
 from segbench.metrics.panoptic_matching import Matches, Scene
@@ -24,7 +24,7 @@ from segbench.metrics.panoptic_segments import segment_rows
 from segbench.metrics.panoptic_totals import ClassTotals, Quality, class_totals, covering, image_class_totals, mean_of, quality
 from segbench.protocols import RuleSet
 from segbench.rules_panoptic import PanopticRules
-from segbench.samples import ImageId, PanopticMap
+from segbench.samples import PanopticMap
 
 PER_CLASS = {"pq": "panoptic/pq", "sq": "panoptic/sq", "rq": "panoptic/rq"}
 """Columns of the per-class rows that are metrics of a class."""
@@ -44,11 +44,8 @@ a side from 1; 0 is void, -1 an id that is not listed, and in `boundary_overlaps
 """
 
 
-class PanopticAccumulator:
-    """Exact evidence of panoptic predictions: feed it pairs of maps, merge it with others, ask it for scores.
-
-    Empty is the identity of `merge`; merging is associative and commutative, and any split of the images gives the same evidence bit for
-    bit.
+class PanopticAccumulator(MapAccumulator):
+    """Exact evidence of panoptic predictions: feed it pairs of panoptic maps, merge it with others, ask it for scores.
 
     Args:
         dataset: What the classes are.
@@ -56,80 +53,29 @@ class PanopticAccumulator:
         unlisted: Ground-truth ids that no table lists are neither void nor segments, as in panopticapi, and not an error.
     """
 
-    def __init__(self, dataset: Dataset, tables: Sequence[str] = ("segments", "overlaps"), unlisted: bool = False) -> None:
-        self.dataset = dataset
-        self.tables = tuple(dict.fromkeys(("segments", "overlaps", *tables)))
-        self.unlisted = unlisted
-        unknown = set(self.tables) - set(COLUMNS)
-        if unknown:
-            raise ConfigError(f"there is no evidence table {min(unknown)!r}", hint=f"one of: {', '.join(COLUMNS)}")
-        self._ids: list[ImageId] = []
-        self._order: list[int] = []
-        self._sizes: list[tuple[int, int]] = []
-        self._rows: dict[str, list[Table]] = {name: [] for name in self.tables}
-        self._merged: list[Evidence] = []
+    task = "panoptic"
+    COLUMNS = COLUMNS
+    ALWAYS = ("segments", "overlaps")
 
-    def update(self, pred: Iterable[PanopticMap], gt: Iterable[PanopticMap]) -> None:
-        """Counts pairs of panoptic maps. A pair that raises leaves nothing of itself behind.
+    def __init__(self, dataset: Dataset, tables: Sequence[str] = (), unlisted: bool = False) -> None:
+        super().__init__(dataset, tables)
+        self.unlisted = unlisted
+
+    def rows(self, pred: PanopticMap, gt: PanopticMap) -> dict[str, Table]:
+        """The rows of one image, by table.
 
         Raises:
-            PairingError: the two sides differ in length or ids.
-            ShapeError: the two maps of a pair differ in size.
+            ShapeError: the two maps differ in size.
             LabelError: a map and its table do not list the same segments, or a category is unknown.
         """
-        try:
-            for prediction, truth in zip(pred, gt, strict=True):
-                self._add(prediction, truth)
-        except ValueError as error:
-            if "zip()" not in str(error):
-                raise
-            raise PairingError("there is not one prediction for every ground truth of a batch") from None
-
-    def _add(self, pred: PanopticMap, gt: PanopticMap) -> None:
-        if pred.id != gt.id:
-            raise PairingError(f"a prediction for image {pred.id} came with the ground truth of image {gt.id}")
         rows = segment_rows(pred, gt, self.dataset, self.unlisted)
         if "boundary_overlaps" in self.tables:
             rows["boundary_overlaps"] = panoptic_boundary.boundary_rows(pred, gt, self.dataset)
-        self._ids.append(gt.id)
-        self._order.append(gt.order)
-        height, width = gt.values.shape[:2] if gt.values.ndim > 1 else (1, gt.values.size)
-        self._sizes.append((height, width))
-        for name, part in rows.items():
-            self._rows[name].append(part)
-
-    def merge(self, *others: PanopticAccumulator) -> PanopticAccumulator:
-        """An accumulator of all images of this and the others. An image in several of them counts once if its counts are equal."""
-        merged = PanopticAccumulator(self.dataset, self.tables, self.unlisted)
-        merged._merged = [evidences.merge([part.evidence() for part in (self, *others)])]
-        return merged
-
-    def evidence(self) -> Evidence:
-        """Everything counted so far, in canonical order."""
-        num_classes = self.dataset.num_classes
-        parts = list(self._merged)
-        if self._ids:
-            parts.append(evidences.build("panoptic", num_classes, self._ids, self._order, self._sizes, self._rows))
-        if not parts:
-            return evidences.empty("panoptic", num_classes, {name: COLUMNS[name] for name in self.tables})
-        return evidences.merge(parts)
+        return rows
 
     def compute(self, rules: RuleSet) -> Scores:
         """Scores of what was counted so far."""
         return scores(self.evidence(), self.dataset, rules)
-
-    def arrays(self) -> dict[str, NDArray]:
-        """The evidence as named arrays."""
-        return self.evidence().arrays()
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray], dataset: Dataset) -> PanopticAccumulator:
-        """The inverse of `arrays`."""
-        evidence = Evidence.from_arrays(arrays)
-        _check(evidence, dataset)
-        accumulator = cls(dataset, tuple(evidence.tables))
-        accumulator._merged = [evidence]
-        return accumulator
 
 
 @dataclass(frozen=True)
@@ -234,8 +180,8 @@ def scores(evidence: Evidence, dataset: Dataset, rules: RuleSet, metrics: Iterab
         ComparabilityError: the evidence has another number of classes than the data set.
         InputError: SB155, the ground truth states wrong areas and the rules refuse that.
     """
-    _check(evidence, dataset)
-    counts = _Counts(evidence, dataset, rules.rules)  # type: ignore[arg-type]
+    check_evidence(evidence, "panoptic", dataset)
+    counts = _Counts(evidence, dataset, rules.rules)
     if counts.rules.stated_areas == "refuse":
         panoptic_matching.check_areas(panoptic_matching.scene(evidence), evidence)
     chosen = [name for name in COMPUTE if METRICS[name].table in evidence.tables] if metrics is None else choose(metrics)
@@ -304,11 +250,3 @@ def ground_truth(evidence: Evidence) -> Table:
     rows = np.flatnonzero(table["side"] == 0)
     rows = rows[np.lexsort((table["segment"][rows], table["image"][rows]))]
     return {name: table[name][rows] for name in ("image", "segment", "class", "area", "crowd")}
-
-
-def _check(evidence: Evidence, dataset: Dataset) -> None:
-    if evidence.task != "panoptic" or evidence.num_classes != dataset.num_classes:
-        raise ComparabilityError(
-            f"the evidence is of task {evidence.task} with {evidence.num_classes} classes; {dataset.name} has {dataset.num_classes} "
-            f"panoptic classes"
-        )

@@ -85,7 +85,7 @@ def error_budget(evidence: Evidence, dataset: Dataset, rules: RuleSet) -> list[d
 
 
 def _matched(evidence: Evidence, dataset: Dataset, rules: RuleSet) -> tuple[Scene, Matches, PanopticRules]:
-    chosen: PanopticRules = rules.rules  # type: ignore[assignment]
+    chosen: PanopticRules = rules.rules
     scene = replace(panoptic_matching.scene(evidence), boundaries=None)
     if chosen.stuff == "merged":
         scene = panoptic_matching.merged_stuff(scene, dataset)
@@ -193,7 +193,7 @@ def semantic_evidence(evidence: Evidence) -> Evidence:
     distinct, at = np.unique(keys, return_inverse=True)
     pixels = np.zeros(len(distinct), np.int64)
     np.add.at(pixels, at, overlaps["pixels"])
-    rows_of = {
+    rows_of: evidences.Table = {
         "image": (distinct // size**2).astype(np.int32),
         "gt": (distinct // size % size).astype(np.int32),
         "pred": (distinct % size).astype(np.int32),

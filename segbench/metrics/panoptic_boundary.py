@@ -29,7 +29,8 @@ def boundary_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset) -> Table
     maps = [boundary_map(sample, dataset) for sample in (gt, pred)]
     ids = [np.unique(values).astype(np.int64) for values in maps]
     listed = [(found, np.arange(len(found) + 1)) for found in ids]
-    table = pair_table(*(values.view(np.uint8).reshape(-1) for values in maps), 2, *listed)
+    gt_bytes, pred_bytes = (values.view(np.uint8).reshape(-1) for values in maps)
+    table = pair_table(gt_bytes, pred_bytes, 2, listed[0], listed[1])
     g, p = table.nonzero()
     codes = [_codes(found) for found in ids]
     return {"gt": codes[0][g], "pred": codes[1][p], "pixels": table[g, p]}

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
-from segbench.errors import InputError, LabelError, ShapeError
+from segbench.errors import InputError, LabelError
 from segbench.evidence import Table
 from segbench.samples import INVALID, PanopticMap
+from segbench.sizes import mismatch
 
 VOID, UNLISTED, INTERIOR = 0, -1, -2
 """What `gt` and `pred` of the overlap tables hold beside 1, 2, ..., the segments of the image in their order: no segment; an id that the
@@ -29,6 +30,11 @@ SHOWN_IDS = 8
 def size_of(sample: PanopticMap) -> tuple[int, ...]:
     """Shape of a map in pixels: (H, W), or (N,) for points. RGB maps have a third axis that is no part of it."""
     return sample.values.shape[:2]
+
+
+def _height_width(sample: PanopticMap) -> tuple[int, int]:
+    size = size_of(sample)
+    return (size[0], size[1]) if len(size) == 2 else (1, size[0])
 
 
 def pixel_bytes(sample: PanopticMap) -> tuple[NDArray[np.uint8], int]:
@@ -122,13 +128,7 @@ def segment_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unlisted:
         LabelError: SB110, an unknown category; SB150, map and table list different segments.
     """
     if size_of(pred) != size_of(gt):
-        sizes = ["x".join(map(str, size_of(sample))) for sample in (pred, gt)]
-        raise ShapeError(
-            f"prediction and ground truth differ in size: {sizes[0]} vs {sizes[1]} (image {gt.id})",
-            files=[(role, sample.file) for role, sample in (("pred", pred), ("gt", gt)) if sample.file],
-            hint="export at full size, or pass --resize nearest",
-            code="SB101",
-        )
+        raise mismatch([(_height_width(pred), _height_width(gt), pred.file, gt.file)])
     table = segment_table(pred, gt)
     areas = table.sum(1), table.sum(0)
     check_segments(gt, "gt", areas[0], dataset, unlisted)
@@ -139,7 +139,7 @@ def segment_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unlisted:
         gt, pred = (_without_void(sample, dataset) for sample in (gt, pred))
     side = np.zeros(sum(table.shape) - 4, np.int64)
     side[table.shape[0] - 2 :] = 1
-    segments = {
+    segments: Table = {
         "side": side,
         "segment": np.concatenate((gt.segment_ids, pred.segment_ids)),
         "class": np.concatenate((gt.classes, pred.classes)),
