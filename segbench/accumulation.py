@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from segbench import datasets, protocols
 from segbench.adapters.arrays import array_meaning, as_numpy
-from segbench.adapters.images import labels_from_array
 from segbench.adapters.base import Layout
+from segbench.adapters.images import labels_from_array
 from segbench.datasets import Dataset
 from segbench.errors import ConfigError, PairingError
 from segbench.evaluation import dataset_digest, environment
@@ -55,7 +55,7 @@ def accumulator(
     labels = dataset if isinstance(dataset, Dataset) else datasets.load(dataset)
     rules = protocols.load(protocol or labels.protocol(task), task)
     meanings = array_meaning(labels, id_space), array_meaning(labels, gt_id_space)
-    inner = tasks.accumulator(task, labels, tasks.tables_for(task, metrics))
+    inner = tasks.accumulator(task, labels, tasks.tables_for(task, metrics), rules)
     return Accumulation(task, labels, rules.name, inner, *meanings, layout, threshold, name)
 
 

@@ -120,7 +120,9 @@ class Result:
 
     def rules(self, task: str) -> RuleSet:
         """The protocol a task was scored under."""
-        return protocols.load(self.tasks[task].protocol["name"], task)
+        stored = self.tasks[task].protocol
+        rules = protocols.load(stored["name"], task)
+        return msgspec.structs.replace(rules, rules=msgspec.convert(stored["options"], type(rules.rules)))
 
     def rescore(self, protocol: str, task: str | None = None) -> Result:
         """The same evidence under another protocol; no pixel is read."""

@@ -2,73 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from segbench.adapters.base import Format, Request, Source
+from segbench.adapters.base import Format
 from segbench.errors import FormatError
 from segbench.registry import Registry
 
-_LABEL_FILES = "segbench.adapters.label_files"
-FORMATS = Registry(
-    "format",
-    {
-        "label-png": f"{_LABEL_FILES}:LABEL_PNG",
-        "rgb-png": f"{_LABEL_FILES}:RGB_PNG",
-        "label-tiff": f"{_LABEL_FILES}:LABEL_TIFF",
-        "label-array": f"{_LABEL_FILES}:LABEL_ARRAY",
-        "label-image": f"{_LABEL_FILES}:LABEL_IMAGE",
-        "array": "segbench.adapters.arrays:ARRAYS",
-    },
-    "segbench.adapters",
-)
+JSON = (".json",)
 
 
-def recognised(path: Path, task: str) -> Format:
+@dataclass(frozen=True)
+class Builtin:
+    """What is known of a built-in format without importing it.
+
+    Attributes:
+        target: `module:attribute`.
+        tasks: The tasks it serves.
+        suffixes: Endings of its files; a JSON format is looked for in a folder only where a JSON lies in or beside it.
+        alone: Whether its files tell it apart from the others; else its task or name must be given.
+    """
+
+    target: str
+    tasks: tuple[str, ...]
+    suffixes: tuple[str, ...] = ()
+    alone: bool = True
+
+
+def _labels(attribute: str) -> Builtin:
+    return Builtin(f"segbench.adapters.label_files:{attribute}", ("semantic",))
+
+
+def _panoptic(target: str, suffixes: tuple[str, ...] = (), alone: bool = False) -> Builtin:
+    return Builtin(f"segbench.adapters.panoptic_{target}", ("panoptic",), suffixes, alone)
+
+
+BUILTINS = {
+    "label-png": _labels("LABEL_PNG"),
+    "rgb-png": _labels("RGB_PNG"),
+    "label-tiff": _labels("LABEL_TIFF"),
+    "label-array": _labels("LABEL_ARRAY"),
+    "label-image": _labels("LABEL_IMAGE"),
+    "array": Builtin("segbench.adapters.arrays:ARRAYS", ("semantic",), alone=False),
+    "coco-panoptic": _panoptic("json:COCO_PANOPTIC", JSON, alone=True),
+    "panoptic-channels": _panoptic("maps:CHANNELS"),
+    "panoptic-two-channel": _panoptic("maps:TWO_CHANNEL"),
+    "bdd-bitmask": _panoptic("maps:BITMASK"),
+    "instance-ids": _panoptic("maps:INSTANCE_IDS"),
+    "panoptic-divided": _panoptic("maps:DIVIDED"),
+    "point-labels": _panoptic("maps:POINT_LABELS"),
+    "panoptic-array": _panoptic("memory:ARRAYS"),
+}
+FORMATS = Registry("format", {name: entry.target for name, entry in BUILTINS.items()}, "segbench.adapters")
+
+
+def recognised(path: Path, task: str = "auto") -> Format:
     """The format of a path: the built-in that is surest, else a plug-in.
+
+    Args:
+        task: Only formats of this task; `auto`: of any, if their files tell them apart.
 
     Raises:
         FormatError: no format recognises it.
     """
-    formats = [FORMATS.get(name) for name in FORMATS.names()]
-    scored = [(entry.sniff(path)[0], -position, entry) for position, entry in enumerate(formats) if task in entry.tasks]
-    best = max(scored, key=lambda item: item[:2], default=None)
-    if best and best[0] > 0:
-        return best[2]
+    best: tuple[float, Format] | None = None
+    looked_at: dict[object, float] = {}
+    for name in _candidates(path, task):
+        entry = FORMATS.get(name)
+        sure = looked_at.setdefault(entry.sniff, -1.0)
+        if sure < 0:
+            sure = looked_at[entry.sniff] = entry.sniff(path)[0]
+        if sure > (best[0] if best else 0.0):
+            best = sure, entry
+    if best:
+        return best[1]
     for name in FORMATS.plugins():
         plugin = FORMATS.get(name)
-        if task in plugin.tasks and plugin.sniff(path)[0] > 0:
+        if task in ("auto", *plugin.tasks) and plugin.sniff(path)[0] > 0:
             return plugin
+    what = "labels" if task == "auto" else f"{task} labels"
     raise FormatError(
-        f"nothing here is recognised as {task} labels",
+        f"nothing here is recognised as {what}",
         files=[str(path)],
         hint="segbench formats lists what can be read; --format NAME says which it is",
     )
 
 
-def open_source(value: object, request: Request, task: str, name: str | None = None) -> Source:
-    """Opens predictions or ground truth: a path, or samples in memory.
-
-    Args:
-        value: A path, or arrays (see `segbench.adapters.arrays`).
-        name: The format; recognised where None.
-    """
-    from segbench.adapters.arrays import is_memory, open_arrays
-
-    if is_memory(value):
-        return open_arrays(value, request)
-    path = Path(str(value))
-    entry = FORMATS.get(name) if name else recognised(path, task)
-    return entry.open(path, request)
-
-
-def check_exists(*values: object) -> None:
-    """Refuses paths that lead nowhere; samples in memory pass.
-
-    Raises:
-        FormatError: no such file or folder.
-    """
-    from segbench.adapters.arrays import is_memory
-
-    gone = [str(value) for value in values if not is_memory(value) and not Path(str(value)).exists()]
-    if gone:
-        raise FormatError("no such file or folder", files=gone, hint="check the path; predictions come first, ground truth second")
+def _candidates(path: Path, task: str) -> Iterable[str]:
+    is_json = path.suffix.lower() == ".json" and path.is_file()
+    near = is_json or (path.is_dir() and (path.with_name(path.name + ".json").is_file() or any(path.glob("*.json"))))
+    for name, entry in BUILTINS.items():
+        fits = task in entry.tasks if task != "auto" else entry.alone
+        if fits and (near if entry.suffixes == JSON else not is_json):
+            yield name

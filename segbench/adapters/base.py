@@ -60,6 +60,7 @@ class Request:
         threshold: For one-channel scores: foreground is `score >= threshold`.
         trust_pickle: Whether files may be unpickled, which can run code.
         instances: Whether the metrics need the instance ids beside the labels.
+        maps: Folder of the maps that a JSON describes, where it is not beside it.
     """
 
     role: Role
@@ -69,6 +70,7 @@ class Request:
     threshold: float | None = None
     trust_pickle: bool = False
     instances: bool = False
+    maps: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Format:
         suffixes: File endings it reads in a folder.
         sniff: Tells from a path whether this is it: a score in [0, 1] and why.
         open: Opens a path as a source.
+        classes: The classes that a ground truth of this format brings along, where it does.
     """
 
     name: str
@@ -92,3 +95,4 @@ class Format:
     suffixes: tuple[str, ...]
     sniff: Callable[[Path], tuple[float, str]]
     open: Callable[[Path, Request], Source]
+    classes: Callable[[Path], Dataset | None] | None = None

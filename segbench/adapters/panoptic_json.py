@@ -182,6 +182,7 @@ def open_panoptic_json(path: Path, request: Request, folder: str | os.PathLike |
     json_path = json_of(path)
     content = decoded(json_path)
     names = [_relative_name(row, json_path) for row in content.annotations]
+    folder = folder or request.maps
     root = Path(folder) if folder is not None else map_folder(json_path, names)
     names = _existing(root, names, json_path, request)
     images = [
@@ -362,4 +363,5 @@ COCO_PANOPTIC = Format(
     (".json",),
     sniff,
     open_panoptic_json,
+    categories_dataset,
 )

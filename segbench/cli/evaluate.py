@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("predictions", metavar="PREDICTIONS")
 @click.argument("ground_truth", metavar="GROUND_TRUTH")
-@click.option("--task", default="auto", show_default=True, help="auto, semantic")
+@click.option("--task", default="auto", show_default=True, help="auto, semantic, instance, panoptic")
 @click.option("--dataset", metavar="NAME|FILE", help="The classes: a preset (segbench datasets) or a file of the same schema.")
 @click.option("--num-classes", type=int, metavar="N", help="Classes 0 to N-1, where there is no data set file.")
 @click.option("--ignore-index", type=int, metavar="K", help="With --num-classes: the value of void pixels. [default: 255]")
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 @click.option("--strict", is_flag=True, help="Predictions without ground truth are an error.")
 @click.option("--adapter", metavar="FILE:FUNCTION", help="A reader of your own for the predictions.")
 @click.option("--trust-pickle", is_flag=True, help="Read pickled files, which can run code.")
+@click.option("--maps", metavar="DIR", help="Folder of the maps that the predictions' panoptic JSON describes.")
+@click.option("--gt-maps", metavar="DIR", help="The same of the ground truth.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Workers; default: the CPUs.")
 @click.option("--executor", metavar="NAME", help="serial, threads, processes or dask. [default: threads]")
@@ -74,17 +76,17 @@ def show(result: Result) -> None:
 
 
 def _show_task(result: Result, name: str, task: TaskResult) -> None:
-    from segbench.metrics.catalogue import METRICS
+    from segbench.metrics.catalogue import every
     from segbench.results import percent
 
-    console = stdout()
+    console, known = stdout(), every()
     title = f"{result.model['name']} on {result.dataset['name']}: {result.images['count']} images, {name}, protocol {task.protocol['name']}"
     summary = table(title)
     summary.add_column("metric")
     summary.add_column("%", justify="right")
     summary.add_column("id", style="dim")
     for metric, entry in task.metrics.items():
-        summary.add_row(METRICS[metric].title, percent(entry.value), metric)
+        summary.add_row(known[metric].title, percent(entry.value), metric)
     console.print(summary)
     columns = [column for column in task.per_class[0] if column not in ("id", "name")]
     classes = table("per class, %")

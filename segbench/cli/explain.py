@@ -26,18 +26,18 @@ def explain(metric: str | None, run_folder: str | None, protocol: str | None, as
     segbench explain semantic/miou
     segbench explain semantic/miou --run runs/a --protocol mmseg
     """
-    from segbench.metrics.catalogue import METRICS, find
+    from segbench.metrics.catalogue import every, find
 
     if run_folder or protocol:
         _explain_run(metric, run_folder, protocol, as_json)
     elif metric is None:
         if as_json:
-            click.echo(json.dumps({"schema": "segbench.metrics/1", "metrics": [dataclasses.asdict(info) for info in METRICS.values()]}))
+            click.echo(json.dumps({"schema": "segbench.metrics/1", "metrics": [dataclasses.asdict(info) for info in every().values()]}))
             return
         listing = table()
         for head in ("metric", "what", "formula"):
             listing.add_column(head)
-        for info in METRICS.values():
+        for info in every().values():
             listing.add_row(info.id, info.title, info.formula)
         stdout().print(listing)
     else:

@@ -181,15 +181,23 @@ METRICS: dict[str, MetricInfo] = {info.id: info for info in _SEMANTIC}
 """Every metric by id."""
 
 
+def every() -> dict[str, MetricInfo]:
+    """The metrics of every task, by id."""
+    from segbench.metrics import panoptic_catalogue
+
+    return {**METRICS, **panoptic_catalogue.METRICS}
+
+
 def find(name: str) -> MetricInfo:
     """A metric by id, or by the name after the slash.
 
     Raises:
         ConfigError: no such metric; the hint names close ones.
     """
-    full = next((known for known in METRICS if known == name or known.partition("/")[2] == name), None)
+    known_metrics = every()
+    full = next((known for known in known_metrics if known == name or known.partition("/")[2] == name), None)
     if full is None:
-        close = difflib.get_close_matches(name, [*METRICS, *(known.partition("/")[2] for known in METRICS)], 3, 0.5)
+        close = difflib.get_close_matches(name, [*known_metrics, *(known.partition("/")[2] for known in known_metrics)], 3, 0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else "segbench explain lists all"
         raise ConfigError(f"no metric is called {name!r}", hint=hint)
-    return METRICS[full]
+    return known_metrics[full]

@@ -16,6 +16,7 @@ from segbench.datasets import Dataset
 from segbench.errors import ConfigError, FormatError
 from segbench.evidence import Evidence, Table
 from segbench.metrics import boundaries, cityscapes, confusion, per_image
+from segbench.metrics import suspicions as suspicious
 from segbench.metrics.accumulator import MapAccumulator, check_evidence
 from segbench.metrics.base import Scores, defined, defined_list
 from segbench.metrics.catalogue import METRICS
@@ -265,6 +266,20 @@ def _why(metric: str, counts: _Counts) -> str:
             names = ", ".join(counts.dataset.names[index] for index in absent[:5]) + (", ..." if len(absent) > 5 else "")
             return f"this protocol averages over all classes, and these have neither ground truth nor prediction: {names}"
     return METRICS[metric].undefined
+
+
+def ground_truth(evidence: Evidence) -> Table:
+    """The part of an evidence that comes from the ground truth alone, for digests: the pixels of each class in each image."""
+    table, size = evidence.rows("pixels"), evidence.num_classes + 1
+    keys, at = np.unique(table["image"].astype(np.int64) * size + table["gt"], return_inverse=True)
+    pixels = np.zeros(len(keys), np.int64)
+    np.add.at(pixels, at, table["pixels"])
+    return {"image": keys // size, "gt": keys % size, "pixels": pixels}
+
+
+def suspicions(evidence: Evidence, dataset: Dataset) -> list[str]:
+    """Sentences about evidence that looks like a mistake."""
+    return suspicious.semantic(confusion.confusion(evidence), dataset)
 
 
 def _check(evidence: Evidence, dataset: Dataset) -> None:

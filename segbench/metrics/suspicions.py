@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from segbench.datasets import Dataset
 from segbench.errors import LabelError
 from segbench.evidence import Evidence
-from segbench.metrics.confusion import confusion
 
 LOW, HIGH = 0.5, 2.0
 """A shift is suspected where accuracy is below LOW and at least HIGH times as high with ids moved by one."""
@@ -57,11 +56,3 @@ def refuse_binary_masks(evidence: Evidence) -> None:
             hint="write 0 and 1 (divide by 255); or, where 255 does mean void, say so: --ignore-index 255",
             code="SB112",
         )
-
-
-def _semantic(evidence: Evidence, dataset: Dataset) -> list[str]:
-    return semantic(confusion(evidence), dataset)
-
-
-CHECKS = {"semantic": _semantic}
-"""By task: from evidence to sentences."""

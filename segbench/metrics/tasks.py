@@ -6,24 +6,39 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-
 from segbench.datasets import Dataset
 from segbench.evidence import Evidence, Table
 from segbench.metrics.base import Scores
 from segbench.protocols import RuleSet
 from segbench.registry import Registry
 
-TASKS = Registry("task", {"semantic": "segbench.metrics.semantic:SemanticAccumulator"})
+TASKS = Registry(
+    "task",
+    {
+        "semantic": "segbench.metrics.semantic:SemanticAccumulator",
+        "panoptic": "segbench.metrics.panoptic:PanopticAccumulator",
+    },
+)
 
 
 def _module(task: str) -> Any:
     return import_module(TASKS.get(task).__module__)
 
 
-def accumulator(task: str, dataset: Dataset, tables: tuple[str, ...]) -> Any:
+def takes_batches(task: str) -> bool:
+    """Whether the accumulator of a task takes whole shards as columns; else one sample per image."""
+    return task == "instance"
+
+
+def usual_missing(task: str) -> str:
+    """What an image without a prediction means: nothing found, for detectors; an error, for maps."""
+    return "empty" if task == "instance" else "error"
+
+
+def accumulator(task: str, dataset: Dataset, tables: tuple[str, ...], rules: RuleSet) -> Any:
     """An empty accumulator of a task."""
-    return TASKS.get(task)(dataset, tables)
+    kind = TASKS.get(task)
+    return kind(dataset, tables, rules.rules) if takes_batches(task) else kind(dataset, tables)
 
 
 def tables_for(task: str, patterns: Iterable[str]) -> tuple[str, ...]:
@@ -53,27 +68,21 @@ def per_class_metrics(task: str) -> dict[str, str]:
 
 def higher_is_better(metric: str) -> bool:
     """Whether more is better."""
-    from segbench.metrics.catalogue import METRICS
+    from segbench.metrics.catalogue import every
 
-    return METRICS[metric].better == "higher" if metric in METRICS else True
+    known = every().get(metric)
+    return known is None or known.better == "higher"
 
 
 def ground_truth(evidence: Evidence) -> Table:
-    """The part of an evidence that comes from the ground truth alone, for digests: `image`, `gt`, `pixels`, one row per class and image."""
-    table = evidence.rows("pixels")
-    keys = table["image"].astype(np.int64) * (evidence.num_classes + 1) + table["gt"]
-    distinct, at = np.unique(keys, return_inverse=True)
-    pixels = np.zeros(len(distinct), np.int64)
-    np.add.at(pixels, at, table["pixels"])
-    size = evidence.num_classes + 1
-    return {"image": distinct // size, "gt": distinct % size, "pixels": pixels}
+    """The part of an evidence that comes from the ground truth alone, for digests: integer columns, the first is `image`."""
+    return _module(evidence.task).ground_truth(evidence)
 
 
 def suspicions(task: str, evidence: Evidence, dataset: Dataset) -> list[str]:
     """Sentences about evidence that looks like a mistake, such as ids that are off by one."""
-    from segbench.metrics.suspicions import CHECKS
-
-    return CHECKS[task](evidence, dataset)
+    check = getattr(_module(task), "suspicions", None)
+    return check(evidence, dataset) if check else []
 
 
 def refuse_binary_masks(evidence: Evidence) -> None:

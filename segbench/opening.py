@@ -1,0 +1,157 @@
+"""From what the user gave to a plan: which task, which classes, which formats, which prediction belongs to which ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from segbench import datasets
+from segbench.adapters import FORMATS, recognised
+from segbench.adapters.arrays import is_memory
+from segbench.adapters.base import Format, Request, Source
+from segbench.adapters.pairing import Pairing
+from segbench.datasets import Dataset
+from segbench.errors import SHOWN, ConfigError, FormatError, LabelError, PairingError, counted
+from segbench.metrics import tasks
+
+
+def check_exists(*values: Any) -> None:
+    """Refuses paths that lead nowhere; samples in memory pass.
+
+    Raises:
+        FormatError: no such file or folder.
+    """
+    gone = [str(value) for value in values if not is_memory(value) and not Path(str(value)).exists()]
+    if gone:
+        raise FormatError("no such file or folder", files=gone, hint="check the path; predictions come first, ground truth second")
+
+
+def told_formats(
+    predictions: Any, ground_truth: Any, task: str, pred_name: str | None, gt_name: str | None
+) -> tuple[str, Format | None, Format | None]:
+    """The task and the formats of both sides, as asked for or recognised; None for samples in memory.
+
+    Raises:
+        ConfigError: no such task or format, or two that do not go together.
+        FormatError: a path that nothing recognises.
+    """
+    if task != "auto":
+        tasks.TASKS.get(task)
+    gt = _format(ground_truth, task, gt_name)
+    wanted = task if task != "auto" or gt is None else gt.tasks[0] if len(gt.tasks) == 1 else "auto"
+    pred = _format(predictions, wanted, pred_name)
+    if task != "auto":
+        return task, pred, gt
+    shared = [name for name in (gt.tasks if gt else tasks.TASKS.names()) if pred is None or name in pred.tasks]
+    if not shared:
+        raise ConfigError(
+            f"predictions of format {pred.name if pred else 'array'} and ground truth of format {gt.name if gt else 'array'} share no task",
+            hint="give both of one kind, or say the task with --task",
+        )
+    return (shared[0] if pred or gt else "semantic"), pred, gt
+
+
+def _format(value: Any, task: str, name: str | None) -> Format | None:
+    if is_memory(value):
+        return None
+    return FORMATS.get(name) if name else recognised(Path(str(value)), task)
+
+
+def open_side(value: Any, request: Request, task: str, entry: Format | None) -> Source:
+    """Opens predictions or ground truth: a path by its format, or samples in memory."""
+    if entry is not None:
+        return entry.open(Path(str(value)), request)
+    memory = {"semantic": "array", "panoptic": "panoptic-array"}.get(task)
+    if memory is None:
+        raise ConfigError(f"the {task} task takes no samples in memory here", hint="give files, or use segbench.accumulator")
+    return FORMATS.get(memory).open(value, request)
+
+
+def resolved_dataset(
+    ground_truth: Any,
+    entry: Format | None,
+    dataset: Any,
+    num_classes: int | None,
+    ignore_index: int | None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Dataset:
+    """Which classes: as asked for, else `dataset.json` beside the ground truth, else the categories in it, else the one preset that its
+    files show.
+
+    Raises:
+        ConfigError: contradicting options.
+        LabelError: the classes cannot be told.
+    """
+    if dataset is not None and (num_classes is not None or ignore_index is not None):
+        raise ConfigError("--dataset and --num-classes/--ignore-index contradict one another", hint="give one of them")
+    if isinstance(dataset, Dataset):
+        return dataset
+    if dataset is not None:
+        return datasets.load(dataset)
+    if num_classes is not None:
+        return datasets.simple(num_classes, 255 if ignore_index is None else ignore_index)
+    if ignore_index is not None:
+        raise ConfigError("--ignore-index needs --num-classes", hint="add --num-classes N")
+    if not is_memory(ground_truth):
+        beside = datasets.find(ground_truth)
+        if beside is not None:
+            found = datasets.load(beside)
+            say(f"classes of {found.name} from {beside}")
+            return found
+        stated = entry.classes(Path(str(ground_truth))) if entry and entry.classes else None
+        if stated is not None:
+            say(f"{stated.num_classes} categories from the ground truth")
+            return stated
+        from segbench.inspection import fitting_preset
+
+        preset, why = fitting_preset(ground_truth)
+        if preset is not None:
+            say(f"classes of {preset.name}: {why}")
+            return preset
+    # the number of classes is never guessed from the labels
+    raise LabelError(
+        "which classes are these? Nothing beside the ground truth says so",
+        hint="--dataset NAME (segbench datasets lists them), --dataset FILE.json, or --num-classes N --ignore-index K",
+    )
+
+
+def check_pairing(pairing: Pairing, pred: Source, gt: Source, missing: str, strict: bool) -> list[str]:
+    """What is missing or extra, as errors or warnings by the rules asked for.
+
+    Raises:
+        PairingError: SB130, SB131, SB132.
+    """
+    warnings = []
+    if not gt.keys:
+        raise PairingError("there is no ground truth", files=[gt.said], code="SB132")
+    if pairing.missing:
+        if missing == "error":
+            raise PairingError(
+                f"no prediction for {len(pairing.missing)} of {counted(len(gt.keys), 'ground truth')}",
+                files=[("gt", gt.file(key)) for key in pairing.missing[:SHOWN]],
+                count=len(pairing.missing),
+                hint="predict them too, or pass --missing skip (leaves them out) or --missing empty (counts all their pixels as missed)",
+                code="SB130",
+            )
+        done = "left out" if missing == "skip" else "nothing is predicted there"
+        warnings.append(f"no prediction for {len(pairing.missing)} of {counted(len(gt.keys), 'ground truth')}: {done}")
+    if pairing.extra:
+        text = f"no ground truth for {counted(len(pairing.extra), 'prediction')}"
+        if strict:
+            raise PairingError(
+                text,
+                files=[("pred", pred.file(key)) for key in pairing.extra[:SHOWN]],
+                count=len(pairing.extra),
+                hint="remove them, or leave --strict out",
+                code="SB131",
+            )
+        warnings.append(f"{text}: not used, such as {pred.file(pairing.extra[0])}")
+    return warnings
+
+
+def own_source(adapter: str, predictions: Any, request: Request) -> Source:
+    """Predictions through the user's own function."""
+    from segbench.adapters.own import open_own
+
+    return open_own(adapter, predictions, request)
