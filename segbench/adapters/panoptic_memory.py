@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from segbench.adapters.arrays import as_numpy
 from segbench.adapters.base import Format, Request
-from segbench.adapters.panoptic_tables import SegmentTables, segment_row, tables_of
+from segbench.adapters.panoptic_tables import SegmentRows, SegmentTables, segment_row, tables_of
 from segbench.errors import FormatError, ShapeError
 from segbench.samples import ImageId, PanopticMap
 
@@ -97,7 +97,9 @@ def open_panoptic_arrays(value: Any, request: Request) -> PanopticArrays:
         LabelError: as `tables_of`.
     """
     items: Mapping[ImageId, Any] = value if isinstance(value, Mapping) else dict(enumerate(value))
-    maps, images, voids = {}, [], {}
+    maps, voids = {}, {}
+    lengths: list[int] = []
+    listed: list[tuple[int, int, int, bool]] = []
     contiguous = bool(items)
     for key, item in items.items():
         what = f"{request.role} map {key!r}"
@@ -106,10 +108,13 @@ def open_panoptic_arrays(value: Any, request: Request) -> PanopticArrays:
         rows = [segment_row(row) for row in segments]
         maps[key] = ids
         voids[key] = _void(id_array(ids, what), rows)
-        images.append((key, "", rows))
+        lengths.append(len(rows))
+        listed += rows
     indices = "contiguous" if "contiguous" in request.dataset.spaces else "label"
-    usual = indices if contiguous and any(rows for _, _, rows in images) else "label"
-    tables, space = tables_of(images, request, f"{request.role} segments", usual=usual, highest=HIGHEST, void=-1)
+    usual = indices if contiguous and listed else "label"
+    ids, labels, areas, crowd = ([row[at] for row in listed] for at in range(4))
+    table_rows = SegmentRows(list(maps), [""] * len(maps), lengths, ids, labels, areas, crowd)  # type: ignore[arg-type]
+    tables, space = tables_of(table_rows, request, f"{request.role} segments", usual=usual, highest=HIGHEST, void=-1)
     return PanopticArrays(maps, tables, voids, request.role, space)
 
 

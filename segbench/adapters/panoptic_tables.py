@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -63,8 +63,30 @@ class SegmentTables:
         return SegmentTables(tuple(keys), tuple(self.files[index] for index in indices), starts, *columns)
 
 
+@dataclass
+class SegmentRows:
+    """The same as lists, while a file is read.
+
+    Attributes:
+        keys: The images.
+        files: The map of each.
+        lengths: How many segments each has.
+        ids, categories: Of each segment.
+        areas: As stated, or -1.
+        crowd: Whether it stands for a group.
+    """
+
+    keys: list[ImageId]
+    files: list[str]
+    lengths: list[int]
+    ids: list[int]
+    categories: list[int]
+    areas: list[int]
+    crowd: list[bool]
+
+
 def tables_of(
-    images: Iterable[tuple[ImageId, str, Sequence[tuple[int, int, int, bool]]]],
+    rows: SegmentRows,
     request: Request,
     file: str,
     categories: Mapping[int, str] = {},
@@ -78,8 +100,8 @@ def tables_of(
     A segment that is listed twice with one category is one segment: the last one counts, as in panopticapi.
 
     Args:
-        images: (key, file of the map, rows of (segment id, category, stated area or -1, crowd)) of each image.
-        file: Where they come from, for messages.
+        rows: What was read.
+        file: Where it comes from, for messages.
         categories: The file's own categories, id to name; they tell the id space.
         usual: The id space that is taken where several fit.
         highest: The largest id that a map can hold.
@@ -93,16 +115,8 @@ def tables_of(
         PairingError: SB120, an image is listed twice.
         LabelError: SB152, one id with two categories; SB153, ids that no map can hold; SB110 or SB111, unknown categories.
     """
-    keys: list[ImageId] = []
-    files: list[str] = []
-    lengths: list[int] = []
-    rows: list[tuple[int, int, int, bool]] = []
-    for key, name, segments in images:
-        keys.append(key)
-        files.append(name)
-        lengths.append(len(segments))
-        rows += segments
-    repeated = [str(key) for key, count in Counter(keys).items() if count > 1]
+    keys = rows.keys
+    repeated = [str(key) for key, count in Counter(keys).items() if count > 1] if len(set(keys)) != len(keys) else []
     if repeated:
         raise PairingError(
             f"{len(repeated)} images are listed more than once",
@@ -111,10 +125,11 @@ def tables_of(
             hint="give every image one annotation with all of its segments",
             code="SB120",
         )
-    columns = [_int64([row[at] for row in rows], what, file) for at, what in enumerate(("id", "category_id", "area"))]
-    crowd = np.array([row[3] for row in rows], bool)
-    image = np.repeat(np.arange(len(keys)), lengths)
-    ids, labels, areas = columns
+    ids, labels, areas = (
+        _int64(values, what, file) for what, values in (("id", rows.ids), ("category_id", rows.categories), ("area", rows.areas))
+    )
+    crowd = np.array(rows.crowd, bool)
+    image = np.repeat(np.arange(len(keys)), rows.lengths)
     kept = _without_repeats(image, ids, labels, keys, request, file)
     if kept is not None:
         last = np.array(kept)
@@ -148,7 +163,7 @@ def tables_of(
             "SB110",
         )
     starts = np.searchsorted(image, np.arange(len(keys) + 1))
-    return SegmentTables(tuple(keys), tuple(files), starts, ids, classes, areas, crowd), space
+    return SegmentTables(tuple(keys), tuple(rows.files), starts, ids, classes, areas, crowd), space
 
 
 def _int64(values: list[int], what: str, file: str) -> NDArray[np.int64]:
