@@ -49,8 +49,8 @@ class InstanceRules(msgspec.Struct, frozen=True, kw_only=True):
         max_detections: Best-scored detections per image and category that count, ascending; the last stands in the summary.
         per_image: Best-scored detections per image that count, whatever their category; None: all.
         categories: `each` by itself, or all `together`, as one.
-        detection_area: `file`: width * height of the box where the first row of the file has one, else the mask's area. `mask`: the mask's
-            area where there is one.
+        detection_area: `file`: the area given with it, else width * height of the box where the first row of the file has one, else the
+            mask's area. `mask`: the mask's area where there is one.
         truth_area: The area that decides a ground truth's range: as the file states it (`stated`) or of the mask (`mask`).
         id_zero: A match with the annotation of id 0 is none (`unmatched`), or is one (`matched`).
         repeated_ids: Two annotations of one id are an error (`refused`) or are fine (`allowed`).

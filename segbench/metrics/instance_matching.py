@@ -76,7 +76,8 @@ def detection_areas(table: Table, family: str, rules: InstanceRules) -> NDArray[
     mask_area = table["mask_area"]
     if rules.detection_area == "mask":
         return np.where(mask_area >= 0, mask_area, box_area)
-    return np.where((mask_area < 0) | ((table["flags"] & BOXED) > 0), box_area, mask_area)
+    drawn = np.where((mask_area < 0) | ((table["flags"] & BOXED) > 0), box_area, mask_area)
+    return np.where(table["area"] >= 0, table["area"], drawn)
 
 
 def truth_areas(table: Table, rules: InstanceRules) -> NDArray[np.float64]:

@@ -36,11 +36,12 @@ def columns_of(families: tuple[str, ...]) -> dict[str, Columns]:
         "category": (np.int32, ()),
         "id": (np.int64, ()),
         "score": (np.float64, ()),
+        "area": (np.float64, ()),
         "mask_area": (np.int64, ()),
         "box": (np.float64, (4,)),
         "flags": (np.uint8, ()),
     }
-    truths = {name: kind for name, kind in detections.items() if name != "score"} | {"area": (np.float64, ())}
+    truths = {name: kind for name, kind in detections.items() if name != "score"}
     tables: dict[str, Columns] = {
         "detections": detections,
         "ground_truths": truths,
@@ -80,7 +81,7 @@ def evidence_of(pred: InstanceBatch, gt: InstanceBatch, families: tuple[str, ...
     pred = aligned(pred, gt)
     tables = {
         "detections": _instances(pred) | {"score": pred.scores},
-        "ground_truths": _instances(gt) | {"area": gt.areas},
+        "ground_truths": _instances(gt),
         "image_categories": _image_categories(gt),
         "collected": {
             "image": np.arange(len(gt.images), dtype=np.int32),
@@ -148,6 +149,7 @@ def _instances(batch: InstanceBatch) -> Table:
         "image": batch.image,
         "category": batch.category,
         "id": batch.ids,
+        "area": batch.areas,
         "mask_area": areas,
         "box": boxes_of(batch),
         "flags": batch.flags,
