@@ -47,9 +47,9 @@ GROUPS = {
     "results": Group(4, ("executors", "results"), (*LOW, "metrics"), {"numpy", "msgspec", "pandas", "dask", "distributed"}),
     "evaluation": Group(
         5,
-        ("evaluation", "accumulation", "comparison", "inspection", "diagnosis", "profiling."),
+        ("evaluation", "accumulation", "comparison.", "gates.", "reporting.", "inspection", "diagnosis", "profiling."),
         (*LOW, "kernels", "adapters", "metrics", "results"),
-        {"numpy", "msgspec", "numba", "PIL"} | LEARNING,
+        {"numpy", "msgspec", "numba", "PIL", "pandas", "jinja2"} | LEARNING,
     ),
     "products": Group(
         6,

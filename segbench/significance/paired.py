@@ -7,7 +7,7 @@ often, swapping does not. Two single intervals that overlap say nothing about a 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,6 +65,21 @@ def paired_units(first: Measure, second: Measure, clusters: Sequence[str] | None
     return units_of(first.evidence.images.ids, clusters)
 
 
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """Differences of every metric, and what they are when images change sides at random.
+
+    Attributes:
+        found: Metric id -> difference.
+        null: Metric id -> float64[P].
+        complete: Whether every assignment is in `null`.
+    """
+
+    found: dict[str, Difference]
+    null: Values
+    complete: bool
+
+
 def differences(
     first: Measure, second: Measure, how: Resampling = USUAL, permutations: int = PERMUTATIONS, families: Sequence[str] = ()
 ) -> dict[str, Difference]:
@@ -74,10 +89,67 @@ def differences(
         ComparabilityError: the runs are not on the same images.
     """
     units = paired_units(first, second, how.clusters)
+    paired = paired_differences(first, second, units, units, how, permutations, families)
+    found = dict(paired.found)
+    for family in families:
+        found |= corrected(found, paired.null, [f"{family}/{label}" for label in first.names], paired.complete)
+    return found
+
+
+def slice_differences(
+    first: Measure,
+    second: Measure,
+    parts: Mapping[str, tuple[NDArray[np.int64], Measure, Measure]],
+    how: Resampling = USUAL,
+    permutations: int = PERMUTATIONS,
+) -> dict[str, dict[str, Difference]]:
+    """The difference of every metric on parts of the images; the p-values of a metric are corrected for the number of parts.
+
+    Args:
+        parts: Name -> the images (row numbers), and both runs on them.
+    """
+    whole = paired_units(first, second, how.clusters)
+    found: dict[str, dict[str, Difference]] = {}
+    null: Values = {}
+    complete = False
+    for name, (rows, before, after) in parts.items():
+        names = None if how.clusters is None else [how.clusters[row] for row in rows]
+        # the coins of a unit are the same in every part it has images in: that makes the correction right for parts that overlap
+        paired = paired_differences(
+            before, after, paired_units(before, after, names), replace(whole, of=whole.of[rows]), how, permutations, ()
+        )
+        found[name] = dict(paired.found)
+        null |= {f"{metric}@{name}": values for metric, values in paired.null.items()}
+        complete = paired.complete
+    for metric in {metric for rows in found.values() for metric in rows}:
+        joint = {f"{metric}@{name}": rows[metric] for name, rows in found.items() if metric in rows}
+        for key, difference in corrected(joint, null, list(joint), complete).items():
+            found[key.rpartition("@")[2]][metric] = difference
+    return found
+
+
+def corrected(found: Mapping[str, Difference], null: Values, names: Sequence[str], complete: bool) -> dict[str, Difference]:
+    """Those of `names` that have a p-value, with one that is corrected for their number."""
+    tested = [name for name in names if found[name].p is not None]
+    if not tested:
+        return {}
+    observed = np.array([found[name].delta for name in tested], np.float64)
+    adjusted = step_down(observed, np.stack([null[name] for name in tested]), complete).tolist()
+    return {name: replace(found[name], p_adjusted=p) for name, p in zip(tested, adjusted, strict=True)}
+
+
+def paired_differences(
+    first: Measure, second: Measure, units: Units, coins: Units, how: Resampling, permutations: int, families: Sequence[str]
+) -> Paired:
+    """Differences with intervals and uncorrected p-values.
+
+    Args:
+        units: What the bootstrap draws. coins: What changes sides; the same units unless these are a part of the images.
+    """
     before, after = observed_values(first, units, families), observed_values(second, units, families)
     found = {name: _plain(before[name], after[name]) for name in before if name in after}
     if units.count < 2:
-        return found
+        return Paired(found, {}, False)
     drawn = _minus(
         replicate(second, units, how.replicates, how.seed, families), replicate(first, units, how.replicates, how.seed, families)
     )
@@ -85,7 +157,7 @@ def differences(
     without: Values = {}
     if method == "bca":
         without = _minus(left_out(second, units, families), left_out(first, units, families))
-    swapped, complete = null_differences(first, second, units, permutations, how.seed, families)
+    null, complete = null_differences(first, second, coins, permutations, how.seed, families)
     doubts = Doubts(first, units)
     wanted = detectable_factor(how.level)
     for name, difference in found.items():
@@ -99,18 +171,11 @@ def differences(
             low=made.low,
             high=made.high,
             se=made.se,
-            p=p_value(difference.delta, swapped[name], complete),
+            p=p_value(difference.delta, null[name], complete),
             detectable=wanted * made.se,
             reason=doubts.reason(name, drawn[name]),
         )
-    for family in families:
-        names = [f"{family}/{label}" for label in first.names if found[f"{family}/{label}"].p is not None]
-        if names:
-            observed = np.array([found[name].delta for name in names], np.float64)
-            adjusted = step_down(observed, np.stack([swapped[name] for name in names]), complete)
-            for name, p in zip(names, adjusted, strict=True):
-                found[name] = replace(found[name], p_adjusted=float(p))
-    return found
+    return Paired(found, null, complete)
 
 
 def null_differences(

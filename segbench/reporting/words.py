@@ -1,0 +1,126 @@
+"""Numbers and sentences that every format shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segbench.comparison import Comparison, Row
+    from segbench.results import Result
+    from segbench.significance.paired import Difference
+
+SYMBOLS = {"failed": "❌", "inconclusive": "❔", "warned": "⚠️", "acknowledged": "☑️", "skipped": "⏭️", "passed": "✅"}
+"""Gate outcomes, for formats that have pictures."""
+
+MEANINGS = {
+    "+": "better",
+    "-": "worse",
+    "~": "within chance",
+    "=": "the same",
+    "x": "not comparable",
+    "!": "has no value any more",
+}
+"""Marks of rows."""
+
+
+def percent(value: float | None) -> str:
+    """Two decimals of a percentage."""
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def change(value: float | None) -> str:
+    """Percentage points with their sign; -0.00 is 0.00."""
+    return "-" if value is None else f"{100 * value:+.2f}".replace("-0.00", "0.00").replace("+0.00", "0.00")
+
+
+def interval(found: Difference) -> str:
+    """`[-1.92, -0.90]`, or nothing."""
+    return "" if found.low is None or found.high is None else f"[{change(found.low)}, {change(found.high)}]"
+
+
+def p_value(p: float | None) -> str:
+    """Three decimals, `<.001` below them."""
+    return "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"
+
+
+def model(result: Result | None) -> str:
+    """What a side is called."""
+    return "no baseline" if result is None else str(result.model["name"])
+
+
+def headline(comparison: Comparison) -> str:
+    """The first sentence: how the gates ended."""
+    outcomes = comparison.outcomes
+    failed = sum(outcome.fails for outcome in outcomes)
+    names = f"{model(comparison.candidate)} against {model(comparison.baseline)}"
+    if not outcomes:
+        return f"{names}: no gates"
+    if failed:
+        return f"{names}: {failed} of {len(outcomes)} gate checks failed"
+    if comparison.status == "inconclusive":
+        return f"{names}: none of {len(outcomes)} gate checks failed, but not all could tell"
+    return f"{names}: {len(outcomes)} gate checks passed"
+
+
+def footnote(comparison: Comparison) -> str:
+    """On what and how: one line."""
+    method = comparison.method
+    parts = [f"{method['num_images']} images" + (f" in {method['num_clusters']} clusters" if method.get("num_clusters") else "")]
+    if comparison.identical:
+        parts.append("identical predictions")
+    elif "replicates" in method:
+        parts.append(
+            f"{100 * method['confidence']:g} % intervals by paired bootstrap ({method['replicates']}), p by paired permutation "
+            f"({method['permutations']}), seed {method['seed']}"
+        )
+        smallest = next((row.difference.detectable for row in comparison.metrics if row.metric in comparison.contributions), None)
+        if smallest is not None:
+            parts.append(f"smallest detectable change {percent(smallest)} pt (80 % power)")
+    parts.append(f"data set {comparison.candidate.dataset['name']} {comparison.candidate.dataset['digest'][:19]}")
+    parts.append(f"segbench {comparison.candidate.segbench}")
+    return " · ".join(parts)
+
+
+def doubts(comparison: Comparison) -> list[str]:
+    """Why some numbers cannot be trusted, each reason once."""
+    reasons: dict[str, int] = {}
+    for row in comparison.metrics:
+        if row.difference.reason:
+            reasons[row.difference.reason] = reasons.get(row.difference.reason, 0) + 1
+    return [f"intervals of {count} metrics are not reliable: {reason}" for reason, count in reasons.items()]
+
+
+def tally(rows: list[Row]) -> str:
+    """`3 worse, 1 better of 19`."""
+    worse, better = (sum(row.mark == mark for row in rows) for mark in "-+")
+    return f"{worse} worse, {better} better of {len(rows)}"
+
+
+def moved(rows: list[Row]) -> list[Row]:
+    """Rows that changed, the largest changes first: significant ones, then the rest."""
+    changed = [row for row in rows if row.mark not in "=x"]
+    return sorted(changed, key=lambda row: ("!-+~".index(row.mark), -abs(row.difference.delta or 0), row.metric))
+
+
+def documents(comparisons: list[Comparison]) -> dict[str, Any]:
+    """`segbench.compare/1`."""
+    from segbench import __version__
+    from segbench.comparison.comparing import side
+
+    baseline = comparisons[0].baseline
+    code = exit_code(comparisons)
+    statuses = [comparison.status for comparison in comparisons]
+    return {
+        "schema": "segbench.compare/1",
+        "segbench": __version__,
+        "status": next((status for status in ("failed", "inconclusive") if status in statuses), "passed"),
+        "exit_code": code,
+        "baseline": None if baseline is None else side(baseline),
+        "comparisons": [comparison.document() for comparison in comparisons],
+    }
+
+
+def exit_code(comparisons: list[Comparison]) -> int:
+    """Of several candidates: 1 where any failed, else 5 where any was inconclusive and that was asked about."""
+    codes = {comparison.exit_code for comparison in comparisons}
+    return 1 if 1 in codes else 5 if 5 in codes else 0
