@@ -17,7 +17,7 @@ from segbench.metrics import panoptic_matching
 from segbench.metrics.boundaries import boundary_distance_px
 from segbench.metrics.panoptic import COMPUTE, PanopticAccumulator, choose, ground_truth, scores, tables_for
 from segbench.metrics.panoptic_catalogue import METRICS
-from segbench.metrics.panoptic_segments import segment_table
+from segbench.metrics.panoptic_segments import segment_table, void_like
 from segbench.rules_panoptic import PANOPTIC, RULE_TITLES, PanopticRules
 from segbench.samples import PanopticMap
 from tests import naive_panoptic as naive
@@ -289,6 +289,15 @@ def test_points_are_one_row():
     assert accumulator.evidence().images.sizes.tolist() == [[1, 4]]
     with pytest.raises(InputError, match="point clouds"):
         PanopticAccumulator(DATASET, ("boundary_overlaps",)).update([points], [points])
+
+
+def test_a_prediction_of_nothing_misses_everything():
+    gt = sample(0, [[1, 1, 2]], {1: (0, False, 2), 2: (2, False, 1)})
+    accumulator = PanopticAccumulator(DATASET)
+    accumulator.update([void_like(gt)], [gt])
+    found = accumulator.compute(COCO)
+    assert [row["fn"] for row in found.per_class] == [1, 0, 1, 0]
+    assert [row["fp"] for row in found.per_class] == [0, 0, 0, 0]
 
 
 def test_negative_void():

@@ -179,7 +179,16 @@ def test_missing_maps_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b'{"annotations": 3}', b'{"annotations": [{"segments_info": [{"id": "x"}]}]}', b"\xff\xfe"]
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"annotations": 3}',
+        b'{"annotations": [{"segments_info": [{"id": "x"}]}]}',
+        b'{"annotations": [{"segments_info": [{"id": 1, "category_id": 3, "area": 1e300}]}]}',
+        b"\xff\xfe",
+    ],
 )
 def test_other_json_is_refused(tmp_path, content):
     path = tmp_path / "preds.json"

@@ -89,6 +89,12 @@ def listed_ids(sample: PanopticMap, step: int) -> Listed:
     return ids[order], np.append(order, count)
 
 
+def void_like(gt: PanopticMap) -> PanopticMap:
+    """A prediction of an image that says nothing anywhere."""
+    none = np.zeros(0, np.int64)
+    return PanopticMap(gt.id, np.zeros(size_of(gt), np.uint8), none, none.astype(np.int32), none, none.astype(bool), "(no prediction)")
+
+
 def pair_table(gt: NDArray[np.uint8], pred: NDArray[np.uint8], step: int, gt_listed: Listed, pred_listed: Listed) -> NDArray[np.int64]:
     """Pixels of every pair of listed ids of two maps, given as bytes."""
     from segbench.kernels.panoptic import SLOTS, count_segment_pairs
