@@ -90,6 +90,10 @@ def test_values_that_vanish_and_appear():
     assert one(gate, Difference(None, None)).status == "skipped"
     assert one(Gate(MIOU, min=0.1), Difference(0.8, None)).status == "failed"
     assert one(gate, Difference(0.8, 0.7, -0.1)).status == "inconclusive"
+    everywhere = Policy(gates=(Gate("semantic/*", min=0.1),))
+    for baseline, status in ((None, "skipped"), (0.8, "failed")):
+        assert judge(everywhere, {MIOU: Difference(baseline, None)}, lambda metric: True)[0].status == status
+    assert one(Gate(MIOU, min=0.1), Difference(None, None)).status == "failed"
 
 
 def test_the_wrong_way_round():

@@ -116,7 +116,7 @@ def parse(document: Mapping[str, Any], lines: Lines) -> Policy:
             raise _unknown(key, _COMPARE, lines.where("compare", 0, key))
     chosen: dict[str, Any] = {}
     for key, value in settings.items():
-        chosen[key] = _setting(key, value, lines.where("compare", 0, key))
+        chosen[key] = parse_setting(key, value, lines.where("compare", 0, key))
     gates = [gate(_table(row, lines.where("gates", index)), lines, index) for index, row in enumerate(_rows(document, "gates", lines))]
     known = [
         _acknowledgement(_table(row, lines.where("acknowledge", index)), lines, index)
@@ -179,7 +179,12 @@ def _acknowledgement(row: Mapping[str, Any], lines: Lines, index: int) -> Acknow
     return Acknowledgement(str(row["metric"]), until, str(row["reason"]), tolerance, where(""))
 
 
-def _setting(key: str, value: Any, where: str) -> Any:
+def parse_setting(key: str, value: Any, where: str) -> Any:
+    """A setting of `[compare]`, checked.
+
+    Raises:
+        ConfigError: it means nothing.
+    """
     if key in _WORDS:
         return _word(key, value, where)
     if key == "confidence":

@@ -125,7 +125,9 @@ def _outcomes(gate: Gate, metric: str, row: Difference, policy: Policy, higher: 
 def _limit(gate: Gate, metric: str, row: Difference, limit: float, least: bool) -> Outcome:
     rule = f"{'min' if least else 'max'} {_points(limit)}"
     if row.candidate is None:
-        return Outcome(gate, metric, rule, "failed", f"{metric} has no value")
+        # a pattern also fits classes that are nowhere in the data set
+        nowhere = row.baseline is None and metric != gate.metric
+        return Outcome(gate, metric, rule, "skipped" if nowhere else "failed", f"{metric} has no value")
     fine = row.candidate >= limit if least else row.candidate <= limit
     word = "is" if fine else "is only" if least else "is"
     return Outcome(gate, metric, rule, "passed" if fine else "failed", f"{metric} {word} {_points(row.candidate)}")
