@@ -130,6 +130,28 @@ class Result:
         scored = score(name, self.evidences[name], self.dataset_spec, protocols.load(protocol, name))
         return replace(self, tasks=self.tasks | {name: scored})
 
+    def with_intervals(self, cluster: str | None = None, level: float = 0.95, replicates: int = 1000, seed: int = 0) -> Result:
+        """The same result with an interval on every metric that is defined, from the evidence alone.
+
+        Args:
+            cluster: A regular expression on the image ids: images of one cluster (a video, a patient, a city) are drawn together.
+            seed: Equal seeds draw the same images, so that results on one data set are paired.
+        """
+        from segbench.significance.intervals import Resampling, intervals
+        from segbench.significance.units import labels_of
+
+        found = {}
+        for name, task in self.tasks.items():
+            evidence = self.evidences[name]
+            clusters = None if cluster is None else tuple(labels_of(evidence.images.ids, cluster))
+            made = intervals(evidence, self.dataset_spec, self.rules(name), Resampling(replicates, level, seed, clusters))
+            metrics = {
+                metric: replace(entry, interval=made[metric].document() if metric in made else None)
+                for metric, entry in task.metrics.items()
+            }
+            found[name] = replace(task, metrics=metrics)
+        return replace(self, tasks=found)
+
     def to_frame(self, what: str = "per_class") -> pandas.DataFrame:
         """`metrics`, `per_class` or `per_image` as a pandas frame."""
         import pandas
