@@ -18,6 +18,7 @@ from segbench.evidence import Evidence, Table
 from segbench.metrics import panoptic_boundary, panoptic_matching
 from segbench.metrics.accumulator import MapAccumulator, check_evidence
 from segbench.metrics.base import Scores, defined, defined_list
+from segbench.metrics.panoptic_analysis import suspicions as suspicions
 from segbench.metrics.panoptic_catalogue import METRICS
 from segbench.metrics.panoptic_matching import Matches, Scene
 from segbench.metrics.panoptic_segments import segment_rows
