@@ -55,7 +55,7 @@ def accumulator(
     labels = dataset if isinstance(dataset, Dataset) else datasets.load(dataset)
     rules = protocols.load(protocol or labels.protocol(task), task)
     meanings = array_meaning(labels, id_space), array_meaning(labels, gt_id_space)
-    inner = tasks.accumulator(task, labels, tasks.tables_for(task, metrics), rules)
+    inner = tasks.accumulator(task, labels, tasks.tables_for(task, metrics, rules), rules)
     return Accumulation(task, labels, rules.name, inner, *meanings, layout, threshold, name)
 
 

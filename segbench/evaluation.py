@@ -6,7 +6,7 @@ import hashlib
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from os import PathLike
 from typing import Any
@@ -47,6 +47,10 @@ def evaluate(
     strict: bool = False,
     adapter: str | None = None,
     trust_pickle: bool = False,
+    iou_thresholds: Sequence[float] | None = None,
+    area_ranges: Mapping[str, tuple[float, float]] | None = None,
+    max_dets: Sequence[int] | None = None,
+    unknown_class: str = "error",
     maps: str | None = None,
     gt_maps: str | None = None,
     limit: int | None = None,
@@ -69,13 +73,16 @@ def evaluate(
         id_space, gt_id_space: Which ids the values are (`segbench datasets NAME` lists them); told from the files where None.
         layout: Axes of score arrays, `CHW` or `HWC`. threshold: for one-channel scores.
         protocol: A named rule set; the data set's default where None.
-        metrics: Globs of metrics that cost extra: `semantic/boundary_iou`, `semantic/iiou`.
+        metrics: Globs. Maps: metrics that cost extra and are added, such as `boundary_iou`. Instances: what is compared, such as `segm/*`.
         missing: What ground truth without a prediction means: `error`, `skip`, or `empty` (nothing is predicted there); `auto` is `empty`
             for instances, else `error`.
         resize: `nearest` or `nearest-exact`: resizes predictions to the ground truth's size.
         strict: Extra predictions are an error.
         adapter: `FILE.py:FUNCTION`, a reader of your own for the predictions.
         trust_pickle: Read pickled files, which can run code.
+        iou_thresholds, area_ranges, max_dets: Instances: other thresholds, `{name: (low, high)}` in square pixels, and numbers of
+            detections per image, in place of the protocol's.
+        unknown_class: Instances: what a row of a category that the data set does not have means, `error` or `drop`.
         maps, gt_maps: Folder of the PNG maps that a panoptic JSON describes, where they are not beside it.
         limit: Only the first images.
         workers, executor, address: See `segbench.executors`.
@@ -98,19 +105,27 @@ def evaluate(
     chosen, pred_format, gt_format_found = told_formats(predictions, ground_truth, task, None if adapter else format, gt_format)
     labels = resolved_dataset(ground_truth, gt_format_found, dataset, num_classes, ignore_index, say)
     rules = protocols.load(protocol or labels.protocol(chosen), chosen)
-    tables = tasks.tables_for(chosen, metrics)
+    if iou_thresholds is not None or area_ranges is not None or max_dets is not None:
+        rules = tasks.customised(rules, iou_thresholds, area_ranges, max_dets)
+    metrics = tuple(metrics)
+    tables = tasks.tables_for(chosen, metrics, rules)
 
     gt = open_side(
-        ground_truth, Request("gt", labels, gt_id_space, None, None, trust_pickle, "instances" in tables, gt_maps), chosen, gt_format_found
+        ground_truth,
+        Request("gt", labels, gt_id_space, None, None, trust_pickle, "instances" in tables, maps=gt_maps),
+        chosen,
+        gt_format_found,
     )
     say(gt.said)
-    request = Request("pred", labels, id_space, layout, threshold, trust_pickle, False, maps)
+    request = Request("pred", labels, id_space, layout, threshold, trust_pickle, False, unknown_class, maps)
     pred = own_source(adapter, predictions, request) if adapter else open_side(predictions, request, chosen, pred_format)
     say(pred.said)
+    if not getattr(pred, "has_masks", True):
+        tables = tasks.tables_for(chosen, metrics, rules, masks=False)
 
     pairing = pair(pred.keys, gt.keys)
     missing = tasks.usual_missing(chosen) if missing == "auto" else missing
-    warnings = check_pairing(pairing, pred, gt, missing, strict)
+    warnings = check_pairing(pairing, pred, gt, missing, strict, tasks.usual_missing(chosen))
     pairs: list[tuple[Any, Any]] = list(pairing.pairs)
     if missing == "empty" and pairing.missing:
         partner = {gt_key: pred_key for pred_key, gt_key in pairs}

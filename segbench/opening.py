@@ -116,8 +116,11 @@ def resolved_dataset(
     )
 
 
-def check_pairing(pairing: Pairing, pred: Source, gt: Source, missing: str, strict: bool) -> list[str]:
+def check_pairing(pairing: Pairing, pred: Source, gt: Source, missing: str, strict: bool, usual: str) -> list[str]:
     """What is missing or extra, as errors or warnings by the rules asked for.
+
+    Args:
+        usual: What a missing prediction usually means for the task; if that is `empty`, it is no news.
 
     Raises:
         PairingError: SB130, SB131, SB132.
@@ -125,15 +128,15 @@ def check_pairing(pairing: Pairing, pred: Source, gt: Source, missing: str, stri
     warnings = []
     if not gt.keys:
         raise PairingError("there is no ground truth", files=[gt.said], code="SB132")
-    if pairing.missing:
-        if missing == "error":
-            raise PairingError(
-                f"no prediction for {len(pairing.missing)} of {counted(len(gt.keys), 'ground truth')}",
-                files=[("gt", gt.file(key)) for key in pairing.missing[:SHOWN]],
-                count=len(pairing.missing),
-                hint="predict them too, or pass --missing skip (leaves them out) or --missing empty (counts all their pixels as missed)",
-                code="SB130",
-            )
+    if pairing.missing and missing == "error":
+        raise PairingError(
+            f"no prediction for {len(pairing.missing)} of {counted(len(gt.keys), 'ground truth')}",
+            files=[("gt", gt.file(key)) for key in pairing.missing[:SHOWN]],
+            count=len(pairing.missing),
+            hint="predict them too, or pass --missing skip (leaves them out) or --missing empty (counts all their pixels as missed)",
+            code="SB130",
+        )
+    if pairing.missing and not missing == usual == "empty":
         done = "left out" if missing == "skip" else "nothing is predicted there"
         warnings.append(f"no prediction for {len(pairing.missing)} of {counted(len(gt.keys), 'ground truth')}: {done}")
     if pairing.extra:

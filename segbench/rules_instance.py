@@ -77,7 +77,7 @@ class InstanceRules(msgspec.Struct, frozen=True, kw_only=True):
     groups: Literal["none", "frequency"] = "none"
 
 
-INSTANCE_RULE_TITLES = {
+RULE_TITLES = {
     "families": "what may be scored",
     "iou_thresholds": "IoU thresholds",
     "area_ranges": "area ranges, square pixels",
@@ -126,7 +126,7 @@ class InstanceRuleSet(msgspec.Struct, frozen=True, kw_only=True):
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
 
-INSTANCE_PROTOCOLS = (
+INSTANCE = (
     InstanceRuleSet(
         name="coco",
         rules=InstanceRules(),
@@ -167,7 +167,7 @@ INSTANCE_PROTOCOLS = (
 
 def available() -> tuple[str, ...]:
     """Names of the protocols, the default first."""
-    return tuple(rules.name for rules in INSTANCE_PROTOCOLS)
+    return tuple(rules.name for rules in INSTANCE)
 
 
 def load(name: str) -> InstanceRuleSet:
@@ -176,7 +176,7 @@ def load(name: str) -> InstanceRuleSet:
     Raises:
         ConfigError: there is none of that name.
     """
-    for rules in INSTANCE_PROTOCOLS:
+    for rules in INSTANCE:
         if rules.name == name:
             return rules
     close = difflib.get_close_matches(name, available(), n=1, cutoff=0.5)

@@ -397,8 +397,8 @@ def test_protocols_by_name():
     assert rules_instance.available()[0] == "coco"
     with pytest.raises(ConfigError, match="coco-corrected"):
         rules_instance.load("coco_corected")
-    digests = {rules.digest for rules in rules_instance.INSTANCE_PROTOCOLS}
-    assert len(digests) == len(rules_instance.INSTANCE_PROTOCOLS)
+    digests = {rules.digest for rules in rules_instance.INSTANCE}
+    assert len(digests) == len(rules_instance.INSTANCE)
     for bad in ({"iou_thresholds": (0.0,)}, {"iou_thresholds": ()}, {"max_detections": (0,)}, {"area_ranges": (AreaRange("all", 3, 1),)}):
         with pytest.raises(ConfigError):
             rules_instance.customised(COCO, **bad)

@@ -16,10 +16,10 @@ from segbench.metrics import confusion
 from segbench.metrics.boundaries import boundary_counts, boundary_distance_px
 from segbench.metrics.catalogue import METRICS
 from segbench.metrics.cityscapes import instance_categories
-from segbench.metrics.semantic import COMPUTE, SemanticAccumulator, choose, scores, split, tables_for
+from segbench.metrics.semantic import COMPUTE, SemanticAccumulator, choose, scores, tables_for
+from segbench.metrics.splitting import split
 from segbench.samples import LabelMap
 from tests import naive
-
 
 NUM_CLASSES = 4
 DATASET = datasets.simple(NUM_CLASSES)
@@ -537,7 +537,7 @@ def test_the_split_of_a_difference_telescopes(pairs, first, second):
 
 def test_the_split_names_the_rule_that_matters():
     evidence = accumulate([([[0, 0, 2]], [[0, 0, 0]])]).evidence()
-    steps = {step.rule: step for step in split(evidence, DATASET, POOLED, protocols.load("detectron2", "semantic"), ["miou"])}
+    steps = {step.rule: step for step in split(evidence, DATASET, POOLED, protocols.load("detectron2", "semantic"))}
     assert steps["mean_over"].delta["semantic/miou"] == 2 / 3 - 1 / 3
     assert steps["void_prediction"].delta["semantic/miou"] == 0.0
 

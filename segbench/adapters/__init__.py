@@ -44,6 +44,8 @@ BUILTINS = {
     "label-tiff": _labels("LABEL_TIFF"),
     "label-array": _labels("LABEL_ARRAY"),
     "label-image": _labels("LABEL_IMAGE"),
+    "coco-results": Builtin("segbench.adapters.coco:COCO_RESULTS", ("instance",), JSON),
+    "coco": Builtin("segbench.adapters.coco:COCO_TRUTH", ("instance",), JSON),
     "array": Builtin("segbench.adapters.arrays:ARRAYS", ("semantic",), alone=False),
     "coco-panoptic": _panoptic("json:COCO_PANOPTIC", JSON, alone=True),
     "panoptic-channels": _panoptic("maps:CHANNELS"),

@@ -60,6 +60,7 @@ class Request:
         threshold: For one-channel scores: foreground is `score >= threshold`.
         trust_pickle: Whether files may be unpickled, which can run code.
         instances: Whether the metrics need the instance ids beside the labels.
+        unknown_class: Rows of a category that the data set does not have: `error` or `drop`.
         maps: Folder of the maps that a JSON describes, where it is not beside it.
     """
 
@@ -71,6 +72,7 @@ class Request:
     trust_pickle: bool = False
     instances: bool = False
     maps: str | None = None
+    unknown_class: str = "error"
 
 
 @dataclass(frozen=True)

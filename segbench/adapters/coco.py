@@ -260,7 +260,7 @@ def _score_notes(scores: NDArray[np.float64]) -> list[str]:
 
 def open_results(path: Path, request: Request) -> CocoInstances:
     """Opens a results file."""
-    return predictions(coco_json.read_results(_json_in(path)), request, str(path))
+    return predictions(coco_json.read_results(_json_in(path)), request, str(path), request.unknown_class)
 
 
 def open_truth(path: Path, request: Request) -> CocoInstances:
@@ -346,4 +346,5 @@ COCO_TRUTH = Format(
     (".json",),
     sniff_truth,
     open_truth,  # type: ignore[arg-type]
+    truth_dataset,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,33 @@ import click
 from segbench.cli.console import progress_bar, say, stdout, table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from segbench.results import Result, TaskResult
+
+
+def _numbers(kind: Callable[[str], Any]) -> Callable:
+    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> list | None:
+        try:
+            return None if value is None else [kind(item) for item in value.split(",")]
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r} is not a list of numbers with commas between them") from error
+
+    return parse
+
+
+def _ranges(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, tuple[float, float]] | None:
+    if value is None:
+        return None
+    found = {}
+    for item in value.split(","):
+        name, _, ends = item.partition(":")
+        low, _, high = ends.partition("-")
+        try:
+            found[name] = float(low), float(high)
+        except ValueError as error:
+            raise click.BadParameter(f"{item!r} is not NAME:LOW-HIGH, such as small:0-1024") from error
+    return found
 
 
 @click.command()
@@ -34,6 +61,10 @@ if TYPE_CHECKING:
 @click.option("--strict", is_flag=True, help="Predictions without ground truth are an error.")
 @click.option("--adapter", metavar="FILE:FUNCTION", help="A reader of your own for the predictions.")
 @click.option("--trust-pickle", is_flag=True, help="Read pickled files, which can run code.")
+@click.option("--iou-thresholds", metavar="T,...", callback=_numbers(float), help="Instances: such as 0.5,0.75.")
+@click.option("--area-ranges", metavar="NAME:LOW-HIGH,...", callback=_ranges, help="Instances: such as all:0-1e10,tiny:0-256.")
+@click.option("--max-dets", metavar="N,...", callback=_numbers(int), help="Instances: such as 1,10,100.")
+@click.option("--unknown-class", default="error", show_default=True, help="Instances: rows of an unknown category: error or drop.")
 @click.option("--maps", metavar="DIR", help="Folder of the maps that the predictions' panoptic JSON describes.")
 @click.option("--gt-maps", metavar="DIR", help="The same of the ground truth.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images.")
@@ -76,31 +107,73 @@ def show(result: Result) -> None:
 
 
 def _show_task(result: Result, name: str, task: TaskResult) -> None:
+    from rich.markup import escape
+
+    console = stdout()
+    title = f"{result.model['name']} on {result.dataset['name']}: {result.images['count']} images, {name}, protocol {task.protocol['name']}"
+    console.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
+    console.print(_summary(task))
+    shown = [row for row in task.per_class if len(task.per_class) <= MANY_CLASSES or any(row.get(column) for column in COUNTS)]
+    columns = [column for column in task.per_class[0] if column not in ("id", "name")]
+    console.print("[bold]per class, %[/bold]")
+    classes = table()
+    classes.add_column("class", no_wrap=True)
+    for column in columns:
+        classes.add_column(TITLES.get(column, column), justify="right")
+    for row in shown[:MOST_CLASSES]:
+        classes.add_row(escape(row["name"]), *(_cell(column, row[column]) for column in columns))
+    console.print(classes)
+    if len(shown) < len(task.per_class):
+        console.print(f"[dim]{len(task.per_class) - len(shown)} classes with neither ground truth nor prediction are not shown[/dim]")
+    if len(shown) > MOST_CLASSES:
+        console.print(f"[dim]... {len(shown) - MOST_CLASSES} more classes; --json lists all[/dim]")
+    for metric, reason in task.undefined.items():
+        if metric in task.metrics:
+            console.print(f"[dim]{metric} is undefined: {escape(reason)}[/dim]")
+
+
+def _summary(task: TaskResult) -> Table:
+    """One row per metric; families that share their metrics, as masks and boxes do, side by side."""
     from segbench.metrics.catalogue import every
     from segbench.results import percent
 
-    console, known = stdout(), every()
-    title = f"{result.model['name']} on {result.dataset['name']}: {result.images['count']} images, {name}, protocol {task.protocol['name']}"
-    summary = table(title)
+    known = every()
+    families = list(dict.fromkeys(metric.partition("/")[0] for metric in task.metrics))
+    names = list(dict.fromkeys(metric.partition("/")[2] for metric in task.metrics))
+    summary = table()
     summary.add_column("metric")
-    summary.add_column("%", justify="right")
+    for family in families:
+        summary.add_column(f"{family} %" if len(families) > 1 else "%", justify="right")
     summary.add_column("id", style="dim")
-    for metric, entry in task.metrics.items():
-        summary.add_row(known[metric].title, percent(entry.value), metric)
-    console.print(summary)
-    columns = [column for column in task.per_class[0] if column not in ("id", "name")]
-    classes = table("per class, %")
-    classes.add_column("class")
-    for column in columns:
-        classes.add_column(TITLES.get(column, column), justify="right")
-    for row in task.per_class:
-        cells = [str(row[column]) if isinstance(row[column], int) else percent(row[column]) for column in columns]
-        classes.add_row(f"{row['name']}", *cells)
-    console.print(classes)
-    undefined = {metric: reason for metric, reason in task.undefined.items() if metric in task.metrics}
-    for metric, reason in undefined.items():
-        console.print(f"[dim]{metric} is undefined: {reason}[/dim]")
+    for name in names:
+        ids = [f"{family}/{name}" for family in families]
+        first = known.get(ids[0])
+        words = name if first is None else first.title.split(" ", 1)[1] if len(families) > 1 else first.title
+        values = [percent(task.metrics[metric].value) if metric in task.metrics else "" for metric in ids]
+        summary.add_row(words, *values, f"*/{name}" if len(families) > 1 else ids[0])
+    return summary
 
 
-TITLES = {"iou": "IoU", "recall": "Acc", "precision": "Precision", "dice": "Dice", "support": "support (px)"}
+def _cell(column: str, value: Any) -> str:
+    from segbench.results import percent
+
+    if column == "is_thing":
+        return {True: "thing", False: "stuff"}.get(value, "-")
+    return str(value) if isinstance(value, int) else percent(value)
+
+
+MANY_CLASSES = 40
+"""With more classes than this, those with neither ground truth nor prediction are left out of the table."""
+
+MOST_CLASSES = 200
+"""Rows of the table at most."""
+
+COUNTS = ("support", "num_gt", "num_pred", "tp", "fp", "fn")
+"""Columns that tell whether a class occurs."""
+
+TITLES = {"iou": "IoU", "recall": "Acc", "precision": "Precision", "dice": "Dice", "support": "support (px)", "is_thing": "kind"}
+TITLES |= {"pq": "PQ", "sq": "SQ", "rq": "RQ", "tp": "TP", "fp": "FP", "fn": "FN", "num_gt": "gt", "num_pred": "pred"}
+TITLES |= {
+    f"{family}_{name}": f"{family} {name.upper()}" for family in ("segm", "bbox", "boundary") for name in ("ap", "ap50", "ap75", "ar100")
+}
 """Column heads; recall is what most papers of the field print as Acc."""

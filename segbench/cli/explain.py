@@ -11,7 +11,7 @@ import click
 from segbench.cli.console import stdout, table
 
 if TYPE_CHECKING:
-    from segbench.metrics.semantic import RuleStep
+    from segbench.metrics.splitting import RuleStep
 
 
 @click.command()
@@ -57,16 +57,18 @@ def _explain_run(metric: str | None, run_folder: str | None, protocol: str | Non
     from segbench import protocols
     from segbench.errors import ConfigError
     from segbench.metrics.catalogue import find
-    from segbench.metrics.semantic import split
+    from segbench.metrics.splitting import split
     from segbench.results import Result
 
     if not run_folder or not protocol:
         raise ConfigError("--run and --protocol go together", hint="segbench explain semantic/miou --run RUN_DIR --protocol mmseg")
-    name = find(metric or "semantic/miou").id
     result = Result.load(run_folder)
-    task = name.partition("/")[0]
+    name = find(metric).id if metric else next(metric for task in result.tasks.values() for metric in task.metrics)
+    task = next((task for task, scored in result.tasks.items() if name in scored.metrics), None)
+    if task is None:
+        raise ConfigError(f"this run holds no {name}", hint="segbench evaluate ... --metrics adds metrics")
     first, second = result.rules(task), protocols.load(protocol, task)
-    steps = split(result.evidences[task], result.dataset_spec, first, second, [name])
+    steps = split(result.evidences[task], result.dataset_spec, first, second)
     if as_json:
         document = {
             "schema": "segbench.split/1",
@@ -77,14 +79,14 @@ def _explain_run(metric: str | None, run_folder: str | None, protocol: str | Non
         }
         click.echo(json.dumps(document))
         return
-    _show_steps(name, result.value(name), first.name, second.name, steps)
+    _show_steps(task, name, result.value(name), first.name, second.name, steps)
 
 
 def _plain(step: RuleStep) -> dict:
     return dataclasses.asdict(step)
 
 
-def _show_steps(name: str, value: float | None, first: str, second: str, steps: list[RuleStep]) -> None:
+def _show_steps(task: str, name: str, value: float | None, first: str, second: str, steps: list[RuleStep]) -> None:
     from segbench.protocols import rule_titles
     from segbench.results import percent
 
@@ -94,9 +96,9 @@ def _show_steps(name: str, value: float | None, first: str, second: str, steps: 
     listing = table(f"{name} under {first}: {percent(value)} %; under {second}, rule by rule")
     for head, justify in (("rule", "left"), ("from", "left"), ("to", "left"), ("change, points", "right"), ("then %", "right")):
         listing.add_column(head, justify=justify)  # type: ignore[arg-type]
-    titles = rule_titles(name.partition("/")[0])
+    titles = rule_titles(task)
     for step in steps:
-        listing.add_row(titles[step.rule], step.old, step.new, exact(step.delta[name]), exact(step.after[name]))
+        listing.add_row(titles[step.rule], str(step.old), str(step.new), exact(step.delta.get(name)), exact(step.after.get(name)))
     if steps:
         stdout().print(listing)
     else:

@@ -183,9 +183,9 @@ METRICS: dict[str, MetricInfo] = {info.id: info for info in _SEMANTIC}
 
 def every() -> dict[str, MetricInfo]:
     """The metrics of every task, by id."""
-    from segbench.metrics import panoptic_catalogue
+    from segbench.metrics import instance_catalogue, panoptic_catalogue
 
-    return {**METRICS, **panoptic_catalogue.METRICS}
+    return {**METRICS, **instance_catalogue.METRICS, **panoptic_catalogue.METRICS}
 
 
 def find(name: str) -> MetricInfo:

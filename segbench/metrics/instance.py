@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from segbench import evidence as evidences
 from segbench.datasets import Dataset
 from segbench.errors import ComparabilityError, ConfigError
-from segbench.evidence import Evidence, Images
+from segbench.evidence import Evidence, Images, Table
 from segbench.instances import InstanceBatch
 from segbench.metrics.base import Scores, defined, defined_list
 from segbench.metrics.instance_matching import Curves, Matches, curves, match
@@ -91,6 +92,41 @@ class InstanceAccumulator:
         accumulator.cross = bool(collected["cross"].all())
         accumulator._parts = [evidence]
         return accumulator
+
+
+PER_CLASS = {f"{family}_{name}": f"{family}/{name}" for family in FAMILIES for name in ("ap", "ap50", "ap75", "ar100")}
+"""Columns of the per-class rows that are metrics of a class, where the family was compared."""
+
+
+def families_for(patterns: Sequence[str], rules: InstanceRuleSet, masks: bool = True) -> tuple[str, ...]:
+    """What to compare instances by, for `--metrics` patterns such as `segm/*` or `bbox/ap`; without any: masks and boxes side by side.
+
+    Args:
+        masks: Whether the predictions hold masks; boxes alone are compared as boxes.
+
+    Raises:
+        ConfigError: a pattern that fits nothing of this protocol.
+    """
+    allowed = rules.rules.families
+    if not patterns:
+        usual = [family for family in ("segm", "bbox") if family in allowed and (masks or family == "bbox")]
+        return tuple(usual) or allowed
+    for pattern in patterns:
+        if not any(_asks_for(pattern, family) for family in allowed):
+            raise ConfigError(
+                f"no metric of protocol {rules.name} fits {pattern!r}", hint=f"one of {', '.join(f'{name}/*' for name in allowed)}"
+            )
+    return tuple(family for family in FAMILIES if family in allowed and any(_asks_for(pattern, family) for pattern in patterns))
+
+
+def _asks_for(pattern: str, family: str) -> bool:
+    return pattern == family or fnmatchcase(f"{family}/ap", pattern) or pattern.startswith(f"{family}/")
+
+
+def ground_truth(evidence: Evidence) -> Table:
+    """The part of an evidence that comes from the ground truth alone, for digests: its instances, in the file's order."""
+    table = evidence.rows("ground_truths")
+    return {name: values for name, values in table.items() if values.dtype.kind in "iu"}
 
 
 def families_of(evidence: Evidence) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -291,47 +290,3 @@ def _check(evidence: Evidence, dataset: Dataset) -> None:
     pixels = evidence.rows("pixels")
     if (np.diff(pixels["image"].astype(np.int64) * (evidence.num_classes + 1) + pixels["gt"]) < 0).any():
         raise FormatError("evidence table 'pixels' is damaged: its rows are out of order")
-
-
-@dataclass(frozen=True)
-class RuleStep:
-    """One rule changed, all rules before it in `SemanticRules` already changed.
-
-    Attributes:
-        rule: The rule's name.
-        old: Its value before.
-        new: Its value after.
-        before: Metric values before the change.
-        after: Metric values after it; the next step's `before`.
-        delta: after - before, None where either is undefined.
-    """
-
-    rule: str
-    old: str
-    new: str
-    before: dict[str, float | None]
-    after: dict[str, float | None]
-    delta: dict[str, float | None]
-
-
-def split(evidence: Evidence, dataset: Dataset, first: RuleSet, second: RuleSet, metrics: Iterable[str] | None = None) -> list[RuleStep]:
-    """Why two protocols differ: their differing rules are changed one by one, in the order of `SemanticRules`.
-
-    The steps telescope: each starts where the one before ended, the first at `first` and the last at `second`.
-    """
-    rules, steps = first.rules, []
-    before = scores(evidence, dataset, first, metrics).metrics
-    for rule in SemanticRules.__struct_fields__:
-        old, new = getattr(first.rules, rule), getattr(second.rules, rule)
-        if old == new:
-            continue
-        rules = msgspec.structs.replace(rules, **{rule: new})
-        after = scores(evidence, dataset, msgspec.structs.replace(first, rules=rules), metrics).metrics
-        delta = {name: _difference(after[name], value) for name, value in before.items()}
-        steps.append(RuleStep(rule, old, new, before, after, delta))
-        before = after
-    return steps
-
-
-def _difference(after: float | None, before: float | None) -> float | None:
-    return None if after is None or before is None else after - before

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 from segbench.datasets import Dataset
+from segbench.errors import ConfigError
 from segbench.evidence import Evidence, Table
 from segbench.metrics.base import Scores
 from segbench.protocols import RuleSet
@@ -16,6 +17,7 @@ TASKS = Registry(
     "task",
     {
         "semantic": "segbench.metrics.semantic:SemanticAccumulator",
+        "instance": "segbench.metrics.instance:InstanceAccumulator",
         "panoptic": "segbench.metrics.panoptic:PanopticAccumulator",
     },
 )
@@ -41,14 +43,40 @@ def accumulator(task: str, dataset: Dataset, tables: tuple[str, ...], rules: Rul
     return kind(dataset, tables, rules.rules) if takes_batches(task) else kind(dataset, tables)
 
 
-def tables_for(task: str, patterns: Iterable[str]) -> tuple[str, ...]:
+def tables_for(task: str, patterns: Iterable[str], rules: RuleSet, masks: bool = True) -> tuple[str, ...]:
     """The evidence tables that a run needs: those of the usual metrics, and those of the metrics asked for.
+
+    Args:
+        masks: Whether the predictions hold masks, where the task can do without.
 
     Raises:
         ConfigError: a pattern that fits no metric.
     """
     module = _module(task)
+    if takes_batches(task):
+        return module.families_for(list(patterns), rules, masks)
     return module.tables_for(module.choose(list(patterns)))
+
+
+def customised(
+    rules: RuleSet,
+    iou_thresholds: Sequence[float] | None,
+    area_ranges: Mapping[str, tuple[float, float]] | None,
+    max_detections: Sequence[int] | None,
+) -> RuleSet:
+    """A protocol with thresholds, area ranges or numbers of detections of one's own.
+
+    Raises:
+        ConfigError: values that mean nothing, or another task than instance.
+    """
+    if rules.task != "instance":
+        raise ConfigError("IoU thresholds, area ranges and numbers of detections belong to the instance task", hint="leave them out")
+    from segbench.rules_instance import AreaRange
+    from segbench.rules_instance import customised as changed
+
+    ranges = None if area_ranges is None else tuple(AreaRange(name, *ends) for name, ends in area_ranges.items())
+    thresholds = None if iou_thresholds is None else tuple(iou_thresholds)
+    return changed(rules, thresholds, ranges, None if max_detections is None else tuple(max_detections))  # type: ignore[arg-type, return-value]
 
 
 def scores(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> Scores:
