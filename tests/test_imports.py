@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "segbench"
 
-LEARNING = {"torch", "torchvision", "onnx", "onnxruntime", "openvino", "transformers", "jax", "tensorflow", "cupy"}
+LEARNING = {"torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "openvino", "transformers", "jax", "tensorflow", "cupy"}
 LAZY = LEARNING | {"pandas", "matplotlib", "jinja2", "dask", "distributed", "tifffile", "rasterio", "nibabel"}
 """Imported inside functions only, wherever a group may use them at all: each costs start-up time or is an extra."""
 
@@ -47,7 +47,7 @@ GROUPS = {
     "results": Group(4, ("executors", "results"), (*LOW, "metrics"), {"numpy", "msgspec", "pandas", "dask", "distributed"}),
     "evaluation": Group(
         5,
-        ("evaluation", "accumulation", "comparison.", "gates.", "reporting.", "inspection", "diagnosis", "profiling."),
+        ("evaluation", "jobs", "opening", "accumulation", "comparison.", "gates.", "reporting.", "inspection", "diagnosis", "profiling."),
         (*LOW, "kernels", "adapters", "metrics", "results"),
         {"numpy", "msgspec", "numba", "PIL", "pandas", "jinja2"} | LEARNING,
     ),
