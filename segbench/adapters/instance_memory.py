@@ -117,7 +117,7 @@ def _columns(image: ImageId, sample: Mapping[str, Any], role: str, box_format: s
         masks = _array(masks)
         if masks.ndim == 4 and masks.shape[1] == 1:
             masks = masks[:, 0]
-        if masks.ndim != 3 or masks.dtype.kind not in "bui":
+        if masks.ndim != 3 or (masks.dtype.kind not in "bui" and masks.size):
             raise FormatError(
                 f"masks of image {image} are {masks.dtype} {masks.shape}",
                 hint="masks are bool or integers of shape (N, H, W); compare probabilities with a threshold first",
