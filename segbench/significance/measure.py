@@ -20,7 +20,10 @@ from segbench.significance.units import Units, Weights
 Values = dict[str, NDArray[np.float64]]
 """Metric id -> float64[B], one value per replicate, NaN where undefined."""
 
-_MEASURES = {"semantic": "segbench.significance.semantic:SemanticMeasure"}
+_MEASURES = {
+    "semantic": "segbench.significance.semantic:SemanticMeasure",
+    "panoptic": "segbench.significance.panoptic:PanopticMeasure",
+}
 
 
 class Measure(ABC):
