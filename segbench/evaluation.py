@@ -112,12 +112,12 @@ def evaluate(
 
     gt = open_side(
         ground_truth,
-        Request("gt", labels, gt_id_space, None, None, trust_pickle, "instances" in tables, maps=gt_maps),
+        Request("gt", labels, gt_id_space, trust_pickle=trust_pickle, instances="instances" in tables, maps=gt_maps),
         chosen,
         gt_format_found,
     )
     say(gt.said)
-    request = Request("pred", labels, id_space, layout, threshold, trust_pickle, False, unknown_class, maps)
+    request = Request("pred", labels, id_space, layout, threshold, trust_pickle, maps=maps, unknown_class=unknown_class)
     pred = own_source(adapter, predictions, request) if adapter else open_side(predictions, request, chosen, pred_format)
     say(pred.said)
     if not getattr(pred, "has_masks", True):
