@@ -69,10 +69,10 @@ def test_instances(run):
 @pytest.mark.parametrize("run", runs("panoptic"))
 def test_panoptic(run):
     result = segbench.evaluate(DATA / run["pred"], DATA / run["gt"], maps=str(DATA / run["pred_dir"]), gt_maps=str(DATA / run["gt_dir"]))
-    for group, values in expected(run).items():
+    for group, values in expected(run).items():  # a sentence where panopticapi raises
         for name in ("pq", "sq", "rq"):
             ours = result.value(f"panoptic/{name}{GROUPS[group]}")
-            assert ours == (values[name] if values and values["n"] else None), f"{group} {name}"
+            assert ours == (values[name] if isinstance(values, dict) else None), f"{group} {name}"
 
 
 @pytest.mark.parametrize("options", [{"executor": "serial"}, {"workers": 2}, {"workers": 3}], ids=str)
