@@ -147,8 +147,7 @@ def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, gt_rows, pred_rows, se
         return
     mask = _mask(step)
     start, at = 0, step
-    g_value, p_value = _value(gt, 0, step, mask), _value(pred, 0, step, mask)
-    g, p = gt_rows[_find(gt_ids, g_value)], pred_rows[_find(pred_ids, p_value)]
+    g, p = gt_rows[_find(gt_ids, _value(gt, 0, step, mask))], pred_rows[_find(pred_ids, _value(pred, 0, step, mask))]
     while True:
         # the next byte at which either map changes
         bits = I8(0)
@@ -169,17 +168,15 @@ def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, gt_rows, pred_rows, se
         start = pixel
         at = pixel * step
         value = _value(gt, at, step, mask)
-        if value != g_value:
-            g_value, slot = value, _slot(value)
-            if seen[0, slot, 1] == 0 or seen[0, slot, 0] != value:
-                seen[0, slot, 0], seen[0, slot, 1] = value, 1 + gt_rows[_find(gt_ids, value)]
-            g = seen[0, slot, 1] - 1
+        slot = _slot(value)
+        if seen[0, slot, 1] == 0 or seen[0, slot, 0] != value:
+            seen[0, slot, 0], seen[0, slot, 1] = value, 1 + gt_rows[_find(gt_ids, value)]
+        g = seen[0, slot, 1] - 1
         value = _value(pred, at, step, mask)
-        if value != p_value:
-            p_value, slot = value, _slot(value)
-            if seen[1, slot, 1] == 0 or seen[1, slot, 0] != value:
-                seen[1, slot, 0], seen[1, slot, 1] = value, 1 + pred_rows[_find(pred_ids, value)]
-            p = seen[1, slot, 1] - 1
+        slot = _slot(value)
+        if seen[1, slot, 1] == 0 or seen[1, slot, 0] != value:
+            seen[1, slot, 0], seen[1, slot, 1] = value, 1 + pred_rows[_find(pred_ids, value)]
+        p = seen[1, slot, 1] - 1
         at += step
 
 
