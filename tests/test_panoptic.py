@@ -17,7 +17,7 @@ from segbench.metrics import panoptic_matching
 from segbench.metrics.boundaries import boundary_distance_px
 from segbench.metrics.panoptic import COMPUTE, PanopticAccumulator, choose, ground_truth, scores, tables_for
 from segbench.metrics.panoptic_catalogue import METRICS
-from segbench.metrics.panoptic_segments import segment_table, void_like
+from segbench.metrics.panoptic_segments import resized_to, segment_table, void_like
 from segbench.rules_panoptic import PANOPTIC, RULE_TITLES, PanopticRules
 from segbench.samples import PanopticMap
 from tests import naive_panoptic as naive
@@ -298,6 +298,18 @@ def test_a_prediction_of_nothing_misses_everything():
     found = accumulator.compute(COCO)
     assert [row["fn"] for row in found.per_class] == [1, 0, 1, 0]
     assert [row["fp"] for row in found.per_class] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("kinds", [("rgb", "rgb"), ("rgb", "uint16"), ("uint16", "rgb")])
+def test_resized_predictions_lose_what_vanishes(kinds):
+    pred = sample(0, [[300, 300, 7, 7], [300, 300, 0, 7]], {300: (0, False, 4), 7: (1, False, 3)}, kinds[0])
+    gt = sample(0, [[1, 1]], {1: (0, False, 2)}, kinds[1])
+    found = resized_to(pred, gt, "nearest")
+    assert found.segment_ids.tolist() == [300, 7]
+    lost = resized_to(pred, sample(0, [[1]], {1: (0, False, 1)}), "nearest")
+    assert lost.segment_ids.tolist() == [300]
+    assert segment_table(lost, sample(0, [[1]], {1: (0, False, 1)})).tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert resized_to(gt, gt, "nearest") is gt
 
 
 def test_negative_void():

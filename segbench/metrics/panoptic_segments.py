@@ -11,7 +11,7 @@ from segbench.datasets import Dataset
 from segbench.errors import InputError, LabelError
 from segbench.evidence import Table
 from segbench.samples import INVALID, PanopticMap
-from segbench.sizes import mismatch
+from segbench.sizes import mismatch, resized
 
 VOID, UNLISTED, INTERIOR = 0, -1, -2
 """What `gt` and `pred` of the overlap tables hold beside 1, 2, ..., the segments of the image in their order: no segment; an id that the
@@ -93,6 +93,17 @@ def void_like(gt: PanopticMap) -> PanopticMap:
     """A prediction of an image that says nothing anywhere."""
     none = np.zeros(0, np.int64)
     return PanopticMap(gt.id, np.zeros(size_of(gt), np.uint8), none, none.astype(np.int32), none, none.astype(bool), "(no prediction)")
+
+
+def resized_to(pred: PanopticMap, gt: PanopticMap, rule: str) -> PanopticMap:
+    """A prediction at the size of its ground truth, by nearest neighbour; segments too small to survive leave its table."""
+    if size_of(pred) == size_of(gt):
+        return pred
+    values = resized(pred.values, (*size_of(gt), *pred.values.shape[len(size_of(gt)) :]), rule)
+    smaller = replace(pred, values=values)
+    left = np.isin(as_read(pred.segment_ids, pixel_bytes(smaller)[1]), np.unique(id_values(smaller)))
+    columns = {name: getattr(pred, name)[left] for name in ("segment_ids", "classes", "areas", "crowd")}
+    return replace(smaller, **columns)
 
 
 def pair_table(gt: NDArray[np.uint8], pred: NDArray[np.uint8], step: int, gt_listed: Listed, pred_listed: Listed) -> NDArray[np.int64]:
