@@ -48,7 +48,7 @@ FAMILIES = (
     Family("torchvision.segmentation", ("torchvision.DeepLabV3*", "torchvision.FCN*", "torchvision.LRASPP*"), ("backbone",)),
     Family("openmmlab", ("mmseg.*", "mmdet.*"), ("backbone",), ("neck",)),
 )
-"""What was tried on real models. EoMT is left out on purpose: its queries run inside the encoder's last blocks, so no split by modules is right."""
+"""What was tried on real models."""
 
 REFUSED = {
     "transformers.Eomt*": "its queries run inside the encoder's blocks, so no split by modules is right",

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from segbench.errors import FormatError, InputError, MissingDependencyError
+from segbench.profiling.families import Named
 from segbench.profiling.macs_torch import Count
+from segbench.profiling.records import Tensor
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Where torch's exporter notes the module path of every node."""
+
+CLASSES = "pkg.torch.onnx.class_hierarchy"
 
 FREE = {
     *("Constant", "ConstantOfShape", "Shape", "Size", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Split"),
@@ -55,6 +59,22 @@ def require_onnx() -> Any:
     except ImportError as error:
         raise MissingDependencyError("ONNX models need the package onnx", hint="pip install 'segbench[onnx]'") from error
     return onnx
+
+
+def own_inputs(model: Any) -> list[Tensor]:
+    """The inputs a graph fixes, without batch; none where a size is left open."""
+    onnx = require_onnx()
+    held = {tensor.name for tensor in model.graph.initializer}
+    found = []
+    for entry in model.graph.input:
+        if entry.name in held:
+            continue
+        dims = entry.type.tensor_type.shape.dim[1:]
+        if not all(dim.HasField("dim_value") for dim in dims):
+            return []
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type))
+        found.append(Tensor(name=entry.name, shape=tuple(dim.dim_value for dim in dims), dtype=dtype))
+    return found
 
 
 def with_input_shapes(model: Any, shapes: Mapping[str, Shape]) -> Any:
@@ -146,22 +166,39 @@ def unknown_shapes(model: Any) -> list[str]:
 
 
 def scope(node: Any) -> str:
-    """The module path torch's exporter noted for a node; '' where there is none."""
+    """The module path of a node: as torch's exporter noted it, or the older one put it into the name (`/encoder/conv1/Conv`); else ''."""
     for entry in node.metadata_props:
         if entry.key == SCOPES:
-            return ".".join(_last(entry.value))
+            names = _listed(entry.value)  # ['', 'net', 'net.encoder', the operator's own name]
+            return names[-2] if len(names) > 1 else ""
+    if node.name.startswith("/"):
+        return ".".join(node.name.split("/")[1:-1])
     return ""
 
 
-def _last(listed: str) -> list[str]:
-    """The innermost module of `['', 'net', 'net.encoder', 'conv2d']`: the entry before the operator's own name."""
+def modules(model: Any) -> list[Named]:
+    """Every module path at or below which nodes lie, with its class where that was noted too. An operator's own name is none."""
+    scopes = {scope(node) for node in model.graph.node}
+    real = {".".join(path.split(".")[:end]) for path in scopes for end in range(path.count(".") + 2)}
+    kinds: dict[str, str] = {"": ""}
+    for node in model.graph.node:
+        noted = {entry.key: _listed(entry.value) for entry in node.metadata_props if entry.key in (SCOPES, CLASSES)}
+        for path, kind in zip(noted.get(SCOPES, []), noted.get(CLASSES, []), strict=False):
+            kinds.setdefault(path, "")
+            kinds[path] = kinds[path] or f"{kind.partition('.')[0]}.{kind.rpartition('.')[2]}"
+        parts = scope(node).split(".")
+        for end in range(1, len(parts) + 1):
+            kinds.setdefault(".".join(parts[:end]), "")
+    return [Named(path, kind) for path, kind in kinds.items() if path in real]
+
+
+def _listed(text: str) -> list[str]:
     import ast
 
     try:
-        names = [str(name) for name in ast.literal_eval(listed)]
+        return [str(name) for name in ast.literal_eval(text)]
     except (ValueError, SyntaxError):
         return []
-    return [names[-2]] if len(names) > 1 and names[-2] else []
 
 
 def node_macs(node: Any, shapes: Mapping[str, Shape]) -> int | None:

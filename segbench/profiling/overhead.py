@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from segbench.profiling.records import Compute, Memory, Overhead, Parameters, Ratios, Split, Stage
 from segbench.profiling.statistics import median, median_interval
 
+LEAST_MEMORY = 4 << 20
+"""Bytes below which two peaks are not compared: the kernel counts pages in batches."""
+
 
 def over(whole: float | None, part: float | None) -> float | None:
     """(whole - part) / part; None where either is unknown or the part is 0."""
@@ -69,18 +72,23 @@ def assemble(
         head_over.parameters, head_share.parameters = over(parameters.total, part), share(parameters.total, part)
     if memory is not None and None not in (memory.backbone_peak, memory.backbone_base, memory.rss_peak, memory.rss_base):
         whole, part = memory.rss_peak - memory.rss_base, memory.backbone_peak - memory.backbone_base  # type: ignore[operator]
-        head_over.memory, head_share.memory = over(whole, part), share(whole, part)
-    post = stages["post"].p50 if "post" in stages else None
+        if part >= LEAST_MEMORY:
+            head_over.memory, head_share.memory = over(whole, part), share(whole, part)
+    posts = [stage.p50 for name, stage in stages.items() if name.startswith("post")]
     backbone = stages["backbone"].p50 if "backbone" in stages else None
     return Overhead(
         method=method,
         head_over_backbone=head_over,
         head_share=head_share,
         neck_over_backbone=_neck(split, compute, parameters, stages),
-        post_over_network=post / network_p50 if post is not None and network_p50 else None,
-        beyond_backbone=(network_p50 - backbone + (post or 0)) / backbone if backbone and network_p50 else None,
-        unattributed=_unattributed(stages, network_p50),
+        post_over_network=post_over(stages, network_p50),
+        beyond_backbone=(network_p50 - backbone + max(posts, default=0)) / backbone if backbone and network_p50 else None,
     )
+
+
+def post_over(stages: dict[str, Stage], network_p50: int | None) -> dict[str, float]:
+    """Every post-processing's time over the network's."""
+    return {name: stage.p50 / network_p50 for name, stage in stages.items() if name.startswith("post") and network_p50}
 
 
 def _neck(split: Split, compute: Compute | None, parameters: Parameters | None, stages: dict[str, Stage]) -> Ratios | None:
@@ -94,8 +102,3 @@ def _neck(split: Split, compute: Compute | None, parameters: Parameters | None, 
     if "neck" in stages and "backbone" in stages:
         ratios.latency = stages["neck"].p50 / stages["backbone"].p50
     return ratios
-
-
-def _unattributed(stages: dict[str, Stage], network_p50: int | None) -> float | None:
-    parts = [stages[name].p50 for name in ("backbone", "neck", "head") if name in stages]
-    return 1 - sum(parts) / network_p50 if network_p50 and "head" in stages else None

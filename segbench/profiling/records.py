@@ -45,13 +45,13 @@ class Model(Base, kw_only=True):
 
 
 class Workload(Base, kw_only=True):
-    """What was asked of it. `detections` is the number of synthetic detections the post-processing was given."""
+    """What was asked of it. `detections` are the numbers of synthetic detections the post-processing was given."""
 
     batch: Count
     inputs: list[Tensor]
     post: str = "none"
     output_size: tuple[int, int] | None = None
-    detections: Count | None = None
+    detections: list[Count] | None = None
     scenario: str = "single_stream"
     seed: int = 0
 
@@ -133,7 +133,7 @@ class Latency(Base, kw_only=True):
     clock: str
     samples: list[Nanoseconds]
     device_p50: Annotated[Nanoseconds | None, Meta(description="median of the device's own event time")] = None
-    first_call: Nanoseconds | None = None
+    first_call: Annotated[Nanoseconds | None, Meta(description="cold start: the first call, of graph runtimes with loading")] = None
     warmup_runs: Count | None = None
     steady: bool | None = None
 
@@ -165,9 +165,8 @@ class Overhead(Base, kw_only=True):
     head_over_backbone: Ratios
     head_share: Ratios
     neck_over_backbone: Ratios | None = None
-    post_over_network: Ratio | None = None
+    post_over_network: Annotated[dict[str, Ratio], Meta(description="by stage: `post`, or `post 10` of ten detections")] = {}
     beyond_backbone: Ratio | None = None
-    unattributed: Ratio | None = None
     others: Annotated[dict[str, Ratios], Meta(description="head_over_backbone by other estimators")] = {}
 
 

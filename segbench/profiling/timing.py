@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from segbench.errors import ConfigError
+from segbench.errors import ConfigError, InputError
 from segbench.profiling.statistics import Interval, median, median_interval
 
 WINDOW = 5
@@ -119,10 +119,10 @@ def once(run: Run, clock: Clock) -> tuple[int, int | None]:
 
 
 def warm_up(run: Run, clock: Clock, policy: Policy) -> Warmup:
-    """Runs until the medians of two successive windows agree, or the budget is spent."""
+    """Runs until the medians of two successive windows agree, or the budget is spent. The first call, which may compile, is free."""
     first_call, _ = once(run, clock)
     times: list[int] = []
-    spent = first_call
+    spent = 0
     while True:
         if len(times) >= 2 * WINDOW:
             before, after = median(times[-2 * WINDOW : -WINDOW]), median(times[-WINDOW:])
@@ -173,6 +173,65 @@ def alternate(first: Run, second: Run, clock: Clock, policy: Policy, told: Told 
             told("alternating", max(spent / (policy.max_time_s * 1e9 + 1), len(ratios) / policy.max_runs))
     left.stopped = right.stopped = reason
     return left, right
+
+
+class StageTimer:
+    """Time inside some parts of a run, from the points where they begin and end. Nested parts of one stage count once.
+
+    A part calls `enter(stage)` and `leave(stage)`. On a device the points are marks in its queue: nothing waits in between.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.depth: dict[str, int] = {}
+        self.points: list[tuple[str, Any, Any]] = []
+        self.opened: dict[str, Any] = {}
+
+    def _point(self) -> Any:
+        mark = self.clock.mark()
+        return self.clock.now() if mark is None else mark
+
+    def enter(self, stage: str) -> None:
+        if not self.depth.get(stage):
+            self.opened[stage] = self._point()
+        self.depth[stage] = self.depth.get(stage, 0) + 1
+
+    def leave(self, stage: str) -> None:
+        self.depth[stage] -= 1
+        if not self.depth[stage]:
+            self.points.append((stage, self.opened.pop(stage), self._point()))
+
+    def once(self, run: Run) -> dict[str, int]:
+        """One run: the stages' nanoseconds, and of all of it as ''."""
+        self.depth, self.points, self.opened = {}, [], {}
+        self.clock.sync()
+        start = self._point()
+        run()
+        end = self._point()
+        self.clock.sync()
+        times = {"": self._between(start, end)}
+        for stage, begin, finish in self.points:
+            times[stage] = times.get(stage, 0) + self._between(begin, finish)
+        return times
+
+    def _between(self, start: Any, end: Any) -> int:
+        return end - start if self.clock.mark() is None else self.clock.between(start, end)
+
+
+def in_situ(run: Run, timer: StageTimer, stage: str, policy: Policy, told: Told = lambda what, share: None) -> list[dict[str, int]]:
+    """Stage times of whole runs, until the ratio of the whole to one stage is known as well as `measure` knows a latency."""
+    rows: list[dict[str, int]] = []
+    ratios: list[float] = []
+    spent = 0
+    with no_garbage():
+        while not _stop(ratios, spent, policy):
+            rows.append(timer.once(run))
+            if not rows[-1].get(stage):
+                raise InputError(f"the modules of the {stage} did not run", hint="name others with --backbone")
+            spent += rows[-1][""]
+            ratios.append(rows[-1][""] / rows[-1][stage])
+            told("head and backbone", max(spent / (policy.max_time_s * 1e9 + 1), len(rows) / policy.max_runs))
+    return rows
 
 
 def back_to_back(run: Run, clock: Clock, runs: int) -> int:

@@ -1,0 +1,260 @@
+"""`segbench profile TARGET`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segbench.cli.console import say, stdout, table
+
+if TYPE_CHECKING:
+    from segbench.profiling.profiles import Profiles
+    from segbench.profiling.records import Record
+
+
+@click.command()
+@click.argument("targets", metavar="TARGET", nargs=-1, required=True)
+@click.option(
+    "--input", "input_", metavar="[NAME=]3x512x512[:TYPE]", multiple=True, help="Input without batch; repeatable. [default: the model's]"
+)
+@click.option("--batch", default="1", show_default=True, metavar="N,...", help="Batch sizes, one record each.")
+@click.option("--size", metavar="HxW,...", help="Heights and widths that replace the input's, one record each.")
+@click.option("--dtype", default="fp32", show_default=True, metavar="NAME", help="fp32, tf32, fp16, bf16; the record says what really ran.")
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda:0.")
+@click.option(
+    "--backend",
+    metavar="NAME",
+    help="torch, torch.compile, onnxruntime[:PROVIDER], openvino, tensorrt or python. [default: what fits TARGET]",
+)
+@click.option("--backbone", default="auto", show_default=True, metavar="PREFIX,...", help="Modules that are the backbone; auto, or none.")
+@click.option("--neck", metavar="PREFIX,...", help="Modules that are the neck. [default: the family's]")
+@click.option("--neck-in", default="head", show_default=True, metavar="PART", help="Where ratios put the neck: head or backbone.")
+@click.option(
+    "--estimator", default="auto", show_default=True, metavar="NAME", help="The head's time: in-situ, counterfactual, both or auto."
+)
+@click.option("--reference", metavar="TARGET", help="A model to compare with, such as the detector without its mask branch.")
+@click.option("--post", default="none", show_default=True, metavar="NAME", help="Time post-processing too: semantic, instance or panoptic.")
+@click.option("--detections", metavar="N,...", help="Synthetic detections it gets. [default: 1,10,100]")
+@click.option("--output-size", metavar="HxW", help="Size of its result. [default: the input's]")
+@click.option("--threads", metavar="N,...", help="CPU threads, one record each. [default: 1, and all cores]")
+@click.option(
+    "--precision", type=float, default=0.01, show_default=True, metavar="R", help="Stop when the median is known to this fraction."
+)
+@click.option("--max-time", type=float, default=20.0, show_default=True, metavar="S", help="Measured seconds at most, for each part.")
+@click.option("--time-limit", type=float, default=600.0, show_default=True, metavar="S", help="Seconds until a measurement is given up.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the inputs.")
+@click.option("--name", metavar="MODEL", help="The model's name in the record.")
+@click.option("--task", metavar="NAME", help="The model's task in the record.")
+@click.option("--merge", is_flag=True, help="TARGET are files of records: one table, machines side by side.")
+@click.option("-o", "--output", metavar="FILE", help="Write the records there.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records as one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+def profile(targets: tuple[str, ...], merge: bool, output: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
+    """What a model costs: multiply-accumulates, latency, memory, and its head's share.
+
+    TARGET is package.module:factory, file.py:factory, model.onnx, hf:ConfigClass or a config.json (transformers, random weights). Each
+    measurement runs in a process of its own.
+
+    \b
+    segbench profile models.py:unet --input 3x512x512
+    segbench profile hf:SegformerConfig --input 3x512x512 --batch 1,4 --post semantic -o segformer.json
+    segbench profile --merge laptop.json server.json
+    """
+    profiles = _merged(targets) if merge else _measured(targets, quiet, **options)
+    if output:
+        path = profiles.save(output)
+        if not quiet:
+            say(f"wrote {path}")
+    if as_json:
+        click.echo(profiles.to_json(), nl=False)
+    elif merge:
+        show_merged(profiles)
+    else:
+        for record in profiles.records:
+            show(record)
+    return 3 if profiles.records and all(_is_broken(record) for record in profiles.records) else 0
+
+
+def _is_broken(record: Record) -> bool:
+    """Out of memory, a failed export and an unsupported operation are results; a crash and a time-out are not."""
+    return record.error is not None and record.error.kind in ("crash", "timeout", "input")
+
+
+def _merged(files: tuple[str, ...]) -> Profiles:
+    from segbench.profiling.profiles import Profiles
+
+    return Profiles.load(*files)
+
+
+def _measured(
+    targets: tuple[str, ...], quiet: bool, input_: tuple[str, ...], precision: float, max_time: float, **options: Any
+) -> Profiles:
+    from segbench.errors import ConfigError
+    from segbench.profiling import spec
+    from segbench.profiling.api import profile as measure
+    from segbench.profiling.timing import Policy
+
+    if len(targets) > 1:
+        raise ConfigError("one model at a time", hint="or --merge, where these are files of records")
+    for name in ("batch", "threads", "detections"):
+        if options[name] is not None:
+            options[name] = spec.parse_counts(options[name], name)
+    options["size"] = options["size"].split(",") if options["size"] else None
+    options["backbone"] = None if options["backbone"] == "none" else options["backbone"]
+    policy = Policy(relative_halfwidth=precision, max_time_s=max_time, min_time_s=min(2.0, max_time))
+    command = shlex.join(["segbench", *sys.argv[1:]])
+    with progress_bar(not quiet) as progress:
+        return measure(targets[0], input=list(input_) or None, policy=policy, command=command, progress=progress, **options)
+
+
+@contextmanager
+def progress_bar(shown: bool) -> Iterator[Callable[[int, int, str, float], None]]:
+    """Which measurement runs and what it is doing, on stderr where that is a terminal."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda done, total, what, share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.fields[which]}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("start", total=1.0, which="")
+
+        def progress(done: int, total: int, what: str, share: float) -> None:
+            which = f"{min(done + 1, total)}/{total}" if total > 1 else ""
+            bar.update(task, completed=min(1.0, share), description=what, which=which)
+
+        yield progress
+
+
+def show(record: Record) -> None:
+    """One record as a table: columns are the network and its parts."""
+    from segbench.profiling.profiles import runtime, workload
+
+    console = stdout()
+    title = f"{record.model.name}: {workload(record)}, {runtime(record)} on {record.hardware.key}"
+    if record.error is not None:
+        where = f" while it did: {record.error.stage}" if record.error.stage else ""
+        console.print(f"[bold]{title}[/bold]\n  {record.error.kind}{where}: {record.error.message}", markup=True)
+        return
+    listing = table(title)
+    listing.add_column("")
+    for head in ("network", "backbone", "neck", "head", "post"):
+        listing.add_column(head, justify="right")
+    for label, *cells in _lines(record):
+        listing.add_row(label, *cells)
+    console.print(listing)
+    for line in _remarks(record):
+        console.print(f"[dim]{line}[/dim]")
+
+
+def _lines(record: Record) -> Iterator[tuple[str, ...]]:
+    compute, parameters, latency, memory, over = record.compute, record.parameters, record.latency, record.memory, record.overhead
+    if compute is not None:
+        parts = (compute.macs_backbone, compute.macs_neck or None, compute.macs_head, compute.macs_post or None)
+        yield ("GMACs", _giga(compute.macs), *(_giga(part) for part in parts))
+    if parameters is not None:
+        yield (
+            "parameters, M",
+            *(_mega(part) for part in (parameters.total, parameters.backbone, parameters.neck or None, parameters.head)),
+            "-",
+        )
+    if latency is not None:
+        posts = [stage for name, stage in record.stages.items() if name.startswith("post")]
+        stages = [record.stages.get(name) for name in ("backbone", "neck", "head")]
+        shown = [*stages, posts[0] if posts else None]
+        yield ("latency, ms", _ms(latency.p50), *(_ms(stage.p50) if stage else "-" for stage in shown))
+        intervals = [latency.p50_interval, *(stage.interval if stage else None for stage in shown)]
+        yield (f"  {100 * latency.confidence:g} % interval", *(_interval(interval) for interval in intervals))
+        for name, stage in list(record.stages.items())[1:]:
+            if name.startswith("post") and stage is not posts[0]:
+                yield (f"  {name.removeprefix('post ')} detections", "", "", "", "", _ms(stage.p50))
+    if record.throughput is not None:
+        yield ("images/s", f"{record.throughput.images_per_s:.1f}", *["-"] * 4)
+    if memory is not None:
+        yield (
+            "peak memory, MiB",
+            _peak(memory.rss_peak, memory.rss_base, memory.cuda_allocated),
+            _peak(memory.backbone_peak, memory.backbone_base),
+            *["-"] * 3,
+        )
+    if over is not None:
+        ratios = over.head_over_backbone
+        for label, value in (
+            ("MACs", ratios.macs),
+            ("parameters", ratios.parameters),
+            ("latency", ratios.latency),
+            ("memory", ratios.memory),
+        ):
+            if value is not None:
+                yield (f"head / backbone, {label}", "", "", "", f"{100 * value:+.1f} %", "")
+
+
+def _remarks(record: Record) -> Iterator[str]:
+    latency, over = record.latency, record.overhead
+    if record.split is not None:
+        neck = f", neck {', '.join(record.split.neck)} counted to the {record.split.neck_in}" if record.split.neck else ""
+        how = f"; times {over.method}" if over else ""
+        yield f"backbone {', '.join(record.split.backbone)}{neck} (by {record.split.decided}){how}"
+    if over is not None:
+        for name, ratios in over.others.items():
+            if ratios.latency is not None:
+                yield f"head / backbone in latency, {name}: {100 * ratios.latency:+.1f} %"
+    if latency is not None:
+        noise = ", noisy: other work on this machine, or a changing clock" if latency.noisy else ""
+        yield f"median of {latency.n} runs, stopped by {latency.stopped}{noise}"
+    if record.compute is not None:
+        flops = _giga(record.compute.flops)
+        yield f"MACs of convolutions and matrix products ({record.compute.convention}); FLOPs are twice that: {flops} G"
+    yield from record.warnings
+
+
+def _giga(value: int | None) -> str:
+    return "-" if value is None else f"{value / 1e9:.3f}"
+
+
+def _mega(value: int | None) -> str:
+    return "-" if value is None else f"{value / 1e6:.3f}"
+
+
+def _ms(nanoseconds: float) -> str:
+    return f"{nanoseconds / 1e6:.3f}" if nanoseconds < 1e8 else f"{nanoseconds / 1e6:.1f}"
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"[{_ms(interval[0])}, {_ms(interval[1])}]"
+
+
+def _peak(peak: int | None, base: int | None, device: int | None = None) -> str:
+    value = device if device is not None else None if peak is None or base is None else peak - base
+    return "-" if value is None else f"{value / 2**20:.0f}"
+
+
+def show_merged(profiles: Profiles) -> None:
+    """Models by machines: median latency with interval; `~` marks a noisy one, a word what failed."""
+    machines = profiles.hardware()
+    listing = table(f"{len(profiles)} records: median latency in ms [95 % interval]; ~ is noisy")
+    for head in ("model", "input", "runtime", "GMACs"):
+        listing.add_column(head, justify="right" if head == "GMACs" else "left")
+    for machine in machines:
+        listing.add_column(machine, justify="right")
+    for line in profiles.merged_table():
+        records = [line[machine] for machine in machines if machine in line]
+        counts = {_giga(record.compute.macs) for record in records if record.compute is not None}
+        listing.add_row(
+            line["model"], line["workload"], line["runtime"], " or ".join(sorted(counts)) or "-", *(_cell(line.get(m)) for m in machines)
+        )
+    stdout().print(listing)
+
+
+def _cell(record: Record | None) -> str:
+    if record is None:
+        return "-"
+    if record.latency is None:
+        return record.error.kind if record.error else "-"
+    return ("~" if record.latency.noisy else "") + f"{_ms(record.latency.p50)} {_interval(record.latency.p50_interval)}"

@@ -1,0 +1,180 @@
+"""Records together: written, read, merged from many machines, shown as tables."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from segbench import __version__
+from segbench.errors import ConfigError, FormatError, InputError
+from segbench.profiling.records import SCHEMA, Document, Record
+from segbench.results import write_whole
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """What `segbench.profile` gives: one record per measurement, in order."""
+
+    records: list[Record]
+    command: str = ""
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Record:
+        return self.records[index]
+
+    def to_json(self) -> bytes:
+        """The file, indented, one trailing newline."""
+        document = Document(segbench=__version__, command=self.command, records=self.records)
+        return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+
+    def save(self, file: str | os.PathLike) -> Path:
+        """Writes the file; it appears whole or not at all."""
+        path = Path(file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, self.to_json())
+        except OSError as error:
+            raise InputError(f"the profile cannot be written: {error.strerror}", files=[str(path)], hint="choose another -o") from error
+        return path
+
+    @classmethod
+    def load(cls, *files: str | os.PathLike) -> Profiles:
+        """Reads files and merges them: a record that several hold counts once.
+
+        Raises:
+            FormatError: not a profile, damaged, of another schema, or one record with two contents.
+        """
+        if not files:
+            raise ConfigError("no profiles are named")
+        return cls.merge([_read(Path(file)) for file in files])
+
+    @classmethod
+    def merge(cls, parts: Iterable[Profiles]) -> Profiles:
+        """All records of several, in order of model, workload and hardware."""
+        chosen: dict[str, Record] = {}
+        for record in (record for part in parts for record in part.records):
+            known = chosen.setdefault(record.id, record)
+            if known != record:
+                raise FormatError(f"two different records have one identity: {record.model.name}", hint="one of them was edited")
+        ordered = sorted(chosen.values(), key=lambda r: (r.model.name, workload(r), runtime(r), r.hardware.key, r.started))
+        return cls(ordered, "merged")
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row per record with the main columns."""
+        import pandas
+
+        return pandas.DataFrame(self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The main columns of every record; None where unknown."""
+        return [row(record) for record in self.records]
+
+    def hardware(self) -> list[str]:
+        """The machines' names, in order of first appearance."""
+        return list(dict.fromkeys(record.hardware.key for record in self.records))
+
+    def merged_table(self) -> list[dict[str, Any]]:
+        """Rows are models with workload and runtime, columns machines; a cell is the newest record of its kind."""
+        rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for record in sorted(self.records, key=lambda r: r.started):
+            key = (record.model.name, workload(record), runtime(record))
+            rows.setdefault(key, dict(zip(("model", "workload", "runtime"), key, strict=True)))[record.hardware.key] = record
+        return [rows[key] for key in sorted(rows)]
+
+    def _repr_html_(self) -> str:
+        rows = self.rows()
+        if not rows:
+            return "<p>no records</p>"
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(_plain(value))}</td>" for value in line.values()) + "</tr>" for line in rows)
+        return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def workload(record: Record) -> str:
+    """Inputs and output of a workload in one short text: equal texts are comparable."""
+    shapes = " ".join(
+        "x".join(map(str, entry.shape)) + ("" if entry.dtype == "float32" else f":{entry.dtype}") for entry in record.workload.inputs
+    )
+    post = "" if record.workload.post == "none" else f" +{record.workload.post}"
+    return f"{shapes}{post}"
+
+
+def runtime(record: Record) -> str:
+    """Backend, mode, what it computed in, and threads."""
+    entry = record.runtime
+    provider = (entry.providers or [""])[0].removesuffix("ExecutionProvider").lower()
+    where = f":{provider}" if provider not in ("", "cpu") else ""
+    name = "torch.compile" if (entry.mode or "").startswith("compile") else entry.backend
+    threads = f" {entry.threads}t" if entry.threads and entry.device == "cpu" else ""
+    return f"{name}{where} {entry.compute_dtype or entry.requested_dtype}{threads}"
+
+
+def row(record: Record) -> dict[str, Any]:
+    """The main columns of one record."""
+    compute, parameters, latency, over = record.compute, record.parameters, record.latency, record.overhead
+    head = over.head_over_backbone if over else None
+    memory = record.memory
+    peak = None
+    if memory is not None and memory.rss_peak is not None and memory.rss_base is not None:
+        peak = memory.cuda_allocated if memory.cuda_allocated is not None else memory.rss_peak - memory.rss_base
+    return {
+        "model": record.model.name,
+        "workload": workload(record),
+        "runtime": runtime(record),
+        "hardware": record.hardware.key,
+        "macs": compute.macs if compute else None,
+        "macs_backbone": compute.macs_backbone if compute else None,
+        "macs_neck": compute.macs_neck if compute else None,
+        "macs_head": compute.macs_head if compute else None,
+        "parameters": parameters.total if parameters else None,
+        "latency_ms": latency.p50 / 1e6 if latency else None,
+        "latency_low_ms": latency.p50_interval[0] / 1e6 if latency and latency.p50_interval else None,
+        "latency_high_ms": latency.p50_interval[1] / 1e6 if latency and latency.p50_interval else None,
+        **{f"{name}_ms".replace(" ", "_"): stage.p50 / 1e6 for name, stage in record.stages.items()},
+        "images_per_s": record.throughput.images_per_s if record.throughput else None,
+        "peak_memory": peak,
+        "head_over_backbone_macs": head.macs if head else None,
+        "head_over_backbone_latency": head.latency if head else None,
+        "method": over.method if over else None,
+        "noisy": latency.noisy if latency else None,
+        "error": record.error.kind if record.error else None,
+    }
+
+
+def _plain(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _read(path: Path) -> Profiles:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FormatError(f"the profile cannot be read: {error.strerror}", files=[str(path)]) from error
+    try:
+        header = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise FormatError(f"damaged profile: {error}", files=[str(path)]) from error
+    found = header.get("schema") if isinstance(header, dict) else None
+    if found != SCHEMA:
+        raise FormatError(
+            f"schema {found!r}; this segbench reads {SCHEMA}", files=[str(path)], hint="segbench profile MODEL -o FILE writes one"
+        )
+    try:
+        document = msgspec.convert(header, Document)
+    except msgspec.ValidationError as error:
+        raise FormatError(f"damaged profile: {error}", files=[str(path)]) from error
+    edited: Sequence[Record] = [record for record in document.records if record.id != record.digest()]
+    if edited:
+        raise FormatError(f"the record of {edited[0].model.name} is not the one that was measured", files=[str(path)], hint="it was edited")
+    return Profiles(document.records, document.command)

@@ -1,0 +1,342 @@
+"""ONNX graphs: a file, or what torch's exporter makes of a module, in ONNX Runtime or OpenVINO."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from segbench.errors import ConfigError, InputError, MissingDependencyError
+from segbench.profiling import macs_onnx, meters
+from segbench.profiling.families import Named
+from segbench.profiling.macs_torch import Count, is_within
+from segbench.profiling.records import Check, Runtime, Split
+from segbench.profiling.runner import Failed, agreement, make_arrays
+from segbench.profiling.runner_torch import TorchRunner
+from segbench.profiling.spec import Spec
+from segbench.profiling.timing import Clock, Run, StageTimer, WallClock
+
+Feed = dict[str, Any]
+
+
+class GraphRunner:
+    """What does not depend on the runtime: shapes, counts, modules, and the cut between backbone and head.
+
+    Args:
+        path: The ONNX file.
+        spec: What to measure.
+        source: The torch model the file was exported from; its modules are the graph's and its output is what the graph must give.
+    """
+
+    staged = False
+
+    def __init__(self, path: Path, spec: Spec, folder: Path, source: TorchRunner | None = None) -> None:
+        self.spec = spec
+        self.path = path
+        self.folder = folder
+        self.source = source
+        self.clock: Clock = WallClock()
+        model = macs_onnx.load(path)
+        self.feed = _feed(model, spec)
+        self.graph = macs_onnx.with_input_shapes(model, {name: array.shape for name, array in self.feed.items()})
+        self.modules: Sequence[Named] = macs_onnx.modules(self.graph) if source is None else source.modules
+        self.output: Any = None
+
+        def load_and_run() -> None:
+            self.call = self.session(path)
+            self.run()
+
+        began = self.clock.now()
+        self.loading_memory = meters.peak_memory(load_and_run)
+        self.first_call = self.clock.now() - began
+
+    def session(self, path: Path) -> Callable[[Feed], list[NDArray]]:
+        """A call of the graph in a file; feeds hold more than it may take."""
+        raise NotImplementedError
+
+    def run(self) -> Any:
+        self.output = self.call(self.feed)
+        return self.output
+
+    def count(self) -> Count:
+        """Of the graph in the file; what the runtime makes of it later has the same products."""
+        missing = macs_onnx.unknown_shapes(self.graph)
+        found = macs_onnx.count(self.graph, self._run_shapes(missing) if missing else None)
+        found.dtypes.update({_products_dtype(self.graph): max(found.macs, 1)})
+        return found
+
+    def _run_shapes(self, names: list[str]) -> Mapping[str, tuple[int, ...]]:
+        """Shapes that one run has, where none can be inferred; empty without ONNX Runtime."""
+        onnx = macs_onnx.require_onnx()
+        try:
+            ort = require_onnxruntime()
+        except MissingDependencyError:
+            return {}
+        more = onnx.ModelProto()
+        more.CopyFrom(self.graph)
+        have = {output.name for output in more.graph.output}
+        made = {name for node in more.graph.node for name in node.output}
+        wanted = [name for name in names if name in made and name not in have]
+        more.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+        session = ort.InferenceSession(more.SerializeToString(), providers=["CPUExecutionProvider"])
+        outputs = session.run(wanted, {entry.name: self.feed[entry.name] for entry in session.get_inputs()})
+        return {name: output.shape for name, output in zip(wanted, outputs, strict=True)}
+
+    def parameters(self, split: Split | None) -> dict[str, int] | None:
+        return macs_onnx.parameters(self.graph) if self.source is None else self.source.parameters(split)
+
+    def backbone(self, split: Split) -> Run | None:
+        paths = split.backbone + (split.neck if split.neck_in == "backbone" else [])
+        cut = macs_onnx.cut_tensors(self.graph, lambda scope: is_within(scope, paths))
+        if not cut:
+            return None
+        whole, part = self.folder / "whole.onnx", self.folder / "backbone.onnx"
+        macs_onnx.require_onnx().save(self.graph, str(whole))
+        macs_onnx.extract(whole, part, [entry.name for entry in self.graph.graph.input], cut)
+        call = self.session(part)
+        return lambda: call(self.feed)
+
+    def follow(self, split: Split, timer: StageTimer) -> Callable[[], None]:
+        raise NotImplementedError
+
+    def check(self) -> Check | None:
+        if self.source is None:
+            return None
+        return agreement(self.output, self.source.run(), "torch eager")
+
+
+class OnnxRuntimeRunner(GraphRunner):
+    """ONNX Runtime. Threads do not spin: a spinning pool of another session would steal the cores and the comparison with it."""
+
+    def __init__(self, path: Path, spec: Spec, folder: Path, source: TorchRunner | None = None) -> None:
+        self.ort = require_onnxruntime()
+        self.providers = _providers(self.ort, spec)
+        self.ran_on: list[str] = []
+        super().__init__(path, spec, folder, source)
+
+    def options(self) -> Any:
+        """One pool of the asked size."""
+        options = self.ort.SessionOptions()
+        options.log_severity_level = 4
+        if self.spec.threads:
+            options.intra_op_num_threads = self.spec.threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return options
+
+    def session(self, path: Path) -> Callable[[Feed], list[NDArray]]:
+        try:
+            session = self.ort.InferenceSession(str(path), self.options(), providers=self.providers)
+        except Exception as error:
+            raise _runtime_failure("ONNX Runtime", error) from error
+        self.ran_on = self.ran_on or list(session.get_providers())
+        names = {entry.name for entry in session.get_inputs()}
+        return lambda feed: session.run(None, {name: array for name, array in feed.items() if name in names})
+
+    def describe(self, count: Count | None) -> Runtime:
+        return Runtime(
+            backend="onnxruntime",
+            version=self.ort.__version__,
+            mode="graph optimisation: all",
+            device="cpu" if self.ran_on[:1] == ["CPUExecutionProvider"] else self.spec.device,
+            providers=self.ran_on,
+            requested_dtype=self.spec.dtype,
+            compute_dtype=self._compute_dtype(),
+            threads=self.spec.threads,
+            options={"spinning": False, "transfers": "inputs and outputs on the host"},
+        )
+
+    def _compute_dtype(self) -> str:
+        """What the products run in after optimisation: on the CPU, half precision is computed in float32 between casts."""
+        asked = _products_dtype(self.graph)
+        if asked in ("float32", "int8"):
+            return asked
+        optimised = self.folder / "optimised.onnx"
+        options = self.options()
+        options.optimized_model_filepath = str(optimised)
+        self.ort.InferenceSession(str(self.path), options, providers=self.providers)
+        onnx = macs_onnx.require_onnx()
+        return _products_dtype(onnx.shape_inference.infer_shapes(onnx.load(str(optimised))))
+
+    def fell_back(self) -> str | None:
+        """What was asked for and did not run."""
+        if self.ran_on[:1] != self.providers[:1]:
+            return f"asked for {self.providers[0]}, ran on {self.ran_on[0]}"
+        return None
+
+
+class OpenVinoRunner(GraphRunner):
+    """OpenVINO on the CPU, in the asked precision: left alone it takes bfloat16 where the processor has it."""
+
+    def __init__(self, path: Path, spec: Spec, folder: Path, source: TorchRunner | None = None) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise MissingDependencyError("this backend needs the package openvino", hint="pip install 'segbench[openvino]'") from error
+        if spec.device != "cpu":
+            raise ConfigError("OpenVINO does not run on CUDA devices", hint="--device cpu, or --backend onnxruntime:cuda")
+        self.openvino = openvino
+        self.core = openvino.Core()
+        self.compiled: Any = None
+        super().__init__(path, spec, folder, source)
+
+    def session(self, path: Path) -> Callable[[Feed], list[NDArray]]:
+        hints = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+        properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if self.spec.dtype in hints:
+            properties["INFERENCE_PRECISION_HINT"] = hints[self.spec.dtype]
+        if self.spec.threads:
+            properties["INFERENCE_NUM_THREADS"] = self.spec.threads
+        try:
+            model = self.core.read_model(str(path))
+            names = [port.any_name for port in model.inputs]
+            model.reshape({name: list(self.feed[name].shape) for name in names})
+            compiled = self.core.compile_model(model, "CPU", properties)
+        except Exception as error:
+            raise _runtime_failure("OpenVINO", error) from error
+        self.compiled = self.compiled or compiled
+        request = compiled.create_infer_request()
+        outputs = list(compiled.outputs)
+
+        def call(feed: Feed) -> list[NDArray]:
+            results = request.infer({name: feed[name] for name in names}, share_inputs=True, share_outputs=True)
+            return [results[port] for port in outputs]
+
+        return call
+
+    def describe(self, count: Count | None) -> Runtime:
+        precision = str(self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+        names = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+        ran = "int8" if _products_dtype(self.graph) == "int8" else names.get(precision, precision)
+        return Runtime(
+            backend="openvino",
+            version=self.openvino.__version__.partition("-")[0],
+            mode="latency hint",
+            device="cpu",
+            providers=["CPU"],
+            requested_dtype=self.spec.dtype,
+            compute_dtype=ran,
+            threads=int(self.compiled.get_property("INFERENCE_NUM_THREADS")),
+        )
+
+
+def export(source: TorchRunner, folder: Path) -> Path:
+    """The ONNX graph of a torch module, with its module paths.
+
+    Raises:
+        Failed: the exporter cannot; which step failed is in the message.
+    """
+    macs_onnx.require_onnx()
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError("exporting needs the package onnxscript", hint="pip install 'segbench[onnx]'") from error
+    import logging
+    import warnings
+
+    path = folder / "model.onnx"
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = source.torch.onnx.export(
+                source.model, tuple(source.args), kwargs=dict(source.kwargs), dynamo=True, verbose=False, optimize=True
+            )
+            program.save(str(path))
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("<")]
+        raise Failed("export", f"{type(error).__name__}: {' '.join(lines)[:300]}") from error
+    finally:
+        logging.disable(logging.NOTSET)
+    return path
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where exported and cut graphs live while they are measured."""
+    return tempfile.TemporaryDirectory(prefix="segbench-profile-")
+
+
+def require_onnxruntime() -> Any:
+    """The package, or how to get it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError("this backend needs the package onnxruntime", hint="pip install 'segbench[onnx]'") from error
+    return onnxruntime
+
+
+def _providers(ort: Any, spec: Spec) -> list[str]:
+    available = ort.get_available_providers()
+    wanted = spec.provider or ("cuda" if spec.device.startswith("cuda") else "cpu")
+    name = next((name for name in available if name.lower() in (wanted.lower(), f"{wanted.lower()}executionprovider")), None)
+    if name is None:
+        raise ConfigError(
+            f"this ONNX Runtime has no provider {wanted!r}",
+            hint=f"it has {', '.join(name.removesuffix('ExecutionProvider') for name in available)}",
+        )
+    return list(dict.fromkeys([name, "CPUExecutionProvider"]))
+
+
+def _feed(model: Any, spec: Spec) -> Feed:
+    """Arrays by the graph's input names, in its order where the spec gives none.
+
+    Raises:
+        InputError: more or fewer inputs than the graph has.
+    """
+    held = {tensor.name for tensor in model.graph.initializer}
+    names = [entry.name for entry in model.graph.input if entry.name not in held]
+    unknown = [entry.name for entry in spec.inputs if entry.name is not None and entry.name not in names]
+    if len(spec.inputs) != len(names) or (unknown and len(names) > 1):
+        raise InputError(
+            f"the model has {len(names)} inputs ({', '.join(names)}), --input gives {len(spec.inputs)}",
+            hint="one --input NAME=SHAPE for each",
+        )
+    left = [name for name in names if name not in {entry.name for entry in spec.inputs}]
+    arrays = make_arrays(spec.inputs, spec.seed)
+    feed = {}
+    for entry, array in zip(spec.inputs, arrays, strict=True):
+        name = entry.name if entry.name in names else left.pop(0)
+        feed[str(name)] = array.astype(_numpy_type(model, str(name)), copy=False)
+    return feed
+
+
+def _numpy_type(model: Any, name: str) -> Any:
+    onnx = macs_onnx.require_onnx()
+    entry = next(entry for entry in model.graph.input if entry.name == name)
+    return onnx.helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type)
+
+
+def _products_dtype(graph: Any) -> str:
+    """The type most products of a graph work in; with quantised operands, int8."""
+    onnx = macs_onnx.require_onnx()
+    kinds = {tensor.name: tensor.data_type for tensor in graph.graph.initializer}
+    kinds |= {entry.name: entry.type.tensor_type.elem_type for entry in (*graph.graph.input, *graph.graph.value_info, *graph.graph.output)}
+    makers = {name: node.op_type for node in graph.graph.node for name in node.output}
+    shapes = macs_onnx.known_shapes(graph)
+    found: dict[str, int] = {}
+    for node in graph.graph.node:
+        if node.op_type not in macs_onnx.PRODUCTS:
+            continue
+        operands = list(node.input[:2])
+        whole = "Integer" in node.op_type or node.op_type.startswith("QLinear")
+        if whole or all(makers.get(name) == "DequantizeLinear" for name in operands):
+            name = "int8"
+        else:
+            kind = next((kinds[operand] for operand in reversed(operands) if operand in kinds), 1)
+            name = _type_name(onnx, kind)
+        found[name] = found.get(name, 0) + (macs_onnx.node_macs(node, shapes) or 1)
+    return max(found, key=lambda name: found[name]) if found else "float32"
+
+
+def _type_name(onnx: Any, kind: int) -> str:
+    return {"FLOAT": "float32", "DOUBLE": "float64"}.get(onnx.TensorProto.DataType.Name(kind), onnx.TensorProto.DataType.Name(kind).lower())
+
+
+def _runtime_failure(runtime: str, error: Exception) -> Exception:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    if isinstance(error, MemoryError) or "allocate" in first.lower() or "out of memory" in first.lower():
+        return Failed("memory", f"{runtime}: {first}")
+    return Failed("unsupported", f"{runtime}: {first}")
