@@ -24,7 +24,6 @@ from segbench.significance.paired import (
     class_contributions,
     detectable_factor,
     differences,
-    image_effects,
     images_needed,
     null_differences,
     p_value,
@@ -422,7 +421,7 @@ def test_class_contributions_sum_to_the_difference():
 
 def test_effects_of_images():
     first, second = run(10, 4, 1), run(10, 4, 2)
-    effects = image_effects(subject(first), subject(second), ["semantic/miou"])["semantic/miou"]
+    effects = subject(first).effects(subject(second), ["semantic/miou"])["semantic/miou"]
     base = scores(first, datasets.simple(4), POOLED).metrics["semantic/miou"]
     for image in (0, 7):
         mixed = first.select([row for row in range(10) if row != image]).merge(second.select([image]))

@@ -19,7 +19,7 @@ from segbench.metrics import tasks
 from segbench.results import Result
 from segbench.significance.intervals import Resampling
 from segbench.significance.measure import Measure, measure
-from segbench.significance.paired import Difference, class_contributions, differences, image_effects, slice_differences
+from segbench.significance.paired import Difference, class_contributions, differences, slice_differences
 from segbench.significance.units import labels_of, units_of
 
 if TYPE_CHECKING:
@@ -346,7 +346,7 @@ class _Task:
         """The images that move the headline metric most."""
         if self.headline is None or self.identical or self.whole[self.headline].delta is None:
             return {}
-        effects = image_effects(self.sides[0], self.sides[1], [self.headline])[self.headline]
+        effects = self.sides[0].effects(self.sides[1], [self.headline])[self.headline]
         order = sorted(np.flatnonzero(np.nan_to_num(effects)).tolist(), key=lambda row: (-abs(effects[row]), row))[:TOP_IMAGES]
         ids = self.sides[0].evidence.images.ids
         return {self.headline: [(str(ids[row]), float(effects[row])) for row in order]}

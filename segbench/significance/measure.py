@@ -15,7 +15,7 @@ from segbench.errors import ConfigError
 from segbench.evidence import Evidence
 from segbench.protocols import RuleSet
 from segbench.significance.columns import Columns
-from segbench.significance.units import Units, Weights
+from segbench.significance.units import CHUNK_BYTES, Units, Weights
 
 Values = dict[str, NDArray[np.float64]]
 """Metric id -> float64[B], one value per replicate, NaN where undefined."""
@@ -23,6 +23,7 @@ Values = dict[str, NDArray[np.float64]]
 _MEASURES = {
     "semantic": "segbench.significance.semantic:SemanticMeasure",
     "panoptic": "segbench.significance.panoptic:PanopticMeasure",
+    "instance": "segbench.significance.instance:InstanceMeasure",
 }
 
 
@@ -38,7 +39,7 @@ class Measure(ABC):
 
     interval_method: ClassVar[str]
     families: tuple[str, ...]
-    means: ClassVar[Mapping[str, str]]
+    means: Mapping[str, str]
 
     def __init__(self, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> None:
         self.evidence = evidence
@@ -62,6 +63,21 @@ class Measure(ABC):
     @abstractmethod
     def truth_images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(image, class) of every class that is in an image's ground truth, once each."""
+
+    def effects(self, other: Self, metrics: Sequence[str]) -> Values:
+        """What each image alone does to a metric: the change when only that image comes from the other run, float64[N]."""
+        count = len(self.evidence.images)
+        base = self.values(np.ones((1, count), np.uint8))
+        parts: dict[str, list[NDArray]] = {name: [] for name in metrics}
+        size = max(1, min(512, CHUNK_BYTES // max(count, 1)))
+        for start in range(0, count, size):
+            stop = min(start + size, count)
+            weights = np.zeros((stop - start, count), np.uint8)
+            weights[np.arange(stop - start), np.arange(start, stop)] = 1
+            mixed = self.swapped(other, weights)[0]
+            for name in metrics:
+                parts[name].append(mixed[name] - base[name])
+        return {name: np.concatenate(part) if part else np.zeros(0) for name, part in parts.items()}
 
     def support(self, units: Units) -> NDArray[np.int64]:
         """int64[C]: how many units have the class in their ground truth."""

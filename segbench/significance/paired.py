@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from segbench.errors import ComparabilityError
 from segbench.significance.intervals import NORMAL, USUAL, Doubts, Resampling, interval, left_out, observed_values, replicate
 from segbench.significance.measure import Measure, Values
-from segbench.significance.units import CHUNK_BYTES, Units, swaps, units_of
+from segbench.significance.units import Units, swaps, units_of
 
 PERMUTATIONS = 5000
 POWER = 0.8
@@ -237,22 +237,6 @@ def detectable_factor(level: float, power: float = POWER) -> float:
 def images_needed(count: int, se: float, target: float, level: float = 0.95, power: float = POWER) -> int:
     """How many images it takes to find a difference of `target`, given its standard error at `count` images."""
     return math.ceil(count * (detectable_factor(level, power) * se / target) ** 2)
-
-
-def image_effects(first: Measure, second: Measure, metrics: Sequence[str]) -> Values:
-    """What each image alone does to a metric: the change when only that image comes from the second run, float64[N]."""
-    count = len(first.evidence.images)
-    base = first.values(np.ones((1, count), np.uint8))
-    effects: dict[str, list[NDArray]] = {name: [] for name in metrics}
-    size = max(1, min(512, CHUNK_BYTES // max(count, 1)))
-    for start in range(0, count, size):
-        stop = min(start + size, count)
-        weights = np.zeros((stop - start, count), np.uint8)
-        weights[np.arange(stop - start), np.arange(start, stop)] = 1
-        mixed = first.swapped(second, weights)[0]
-        for name in metrics:
-            effects[name].append(mixed[name] - base[name])
-    return {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in effects.items()}
 
 
 def class_contributions(first: Measure, second: Measure, metric: str) -> NDArray[np.float64]:

@@ -81,7 +81,7 @@ class PanopticMeasure(SumsMeasure):
 
 
 def _quality(prefix: str, sums: Sums, rules: PanopticRules) -> Quality:
-    return quality(ClassTotals(*(sums[prefix + part] for part in PARTS)), rules)
+    return quality(ClassTotals(*(sums[prefix + part] for part in PARTS)), rules)  # type: ignore[arg-type]
 
 
 def _blocks(prefix: str, scene: Scene, rules: PanopticRules, dataset: Dataset) -> list[Block]:

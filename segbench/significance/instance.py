@@ -1,0 +1,236 @@
+"""Average precision and recall under weights: the matching stays, the curves are made again from weighted counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.datasets import Dataset
+from segbench.evidence import Evidence
+from segbench.kernels import resampling
+from segbench.metrics.instance import families_of, per_image
+from segbench.metrics.instance_matching import RECALL_THRESHOLDS, Matches, match
+from segbench.metrics.instance_summary import defined_mean, frequency_groups
+from segbench.protocols import RuleSet
+from segbench.rules_instance import InstanceRules
+from segbench.significance.measure import Measure, Values
+from segbench.significance.units import Weights
+
+AFFORDABLE = 200_000
+"""Detections times curves of a replicate: beyond it size ranges and smaller numbers of detections get no intervals."""
+
+EFFECTS = 100
+"""Images whose effect is computed: those whose right, wrong and missed instances changed most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What the curves of one size range and number of detections are made of.
+
+    Attributes:
+        starts: int64[K + 1], detections by class, best score first.
+        images, rows: int32[D]. scores: float64[D].
+        matched, ignored: uint64[S].
+        gt_class, gt_image: int64[G], ground truths that count.
+    """
+
+    starts: NDArray[np.int64]
+    images: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    scores: NDArray[np.float64]
+    matched: NDArray[np.uint64]
+    ignored: NDArray[np.uint64]
+    gt_class: NDArray[np.int64]
+    gt_image: NDArray[np.int64]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.starts) - 1
+
+    def weighted(self, weights: NDArray[np.uint8], num_thresholds: int, scratch: tuple[NDArray, NDArray]) -> tuple[NDArray, NDArray]:
+        """Precision float64[T, R, K] and recall float64[T, K] under one weighting of the images; -1 without ground truth."""
+        num_gt = np.bincount(self.gt_class, weights[self.gt_image], minlength=self.num_classes).astype(np.int64)
+        precision = np.full((num_thresholds, len(RECALL_THRESHOLDS), self.num_classes), -1.0)
+        recall = np.full((num_thresholds, self.num_classes), -1.0)
+        resampling.weigh_curves(
+            *(self.starts, self.images, self.rows, self.matched, self.ignored, np.ascontiguousarray(weights), num_gt, RECALL_THRESHOLDS),
+            *(*scratch, precision, recall),
+        )
+        return precision, recall
+
+    def pooled(self, other: Curve, num_images: int) -> Curve:
+        """Both runs' detections in one ranking; the other's images are numbered from `num_images` on."""
+        label = np.concatenate([np.repeat(np.arange(self.num_classes), np.diff(side.starts)) for side in (self, other)])
+        images = np.concatenate((self.images, other.images + num_images)).astype(np.int32)
+        scores = np.concatenate((self.scores, other.scores))
+        rows = np.concatenate((self.rows, np.where(other.rows >= 0, other.rows + len(self.matched), -1))).astype(np.int32)
+        order = np.lexsort((images % num_images, -scores, label))
+        return Curve(
+            self.starts + other.starts,
+            images[order],
+            rows[order],
+            scores[order],
+            np.concatenate((self.matched, other.matched)),
+            np.concatenate((self.ignored, other.ignored)),
+            np.concatenate((self.gt_class, other.gt_class)),
+            np.concatenate((self.gt_image, other.gt_image + num_images)),
+        )
+
+
+class InstanceMeasure(Measure):
+    """AP and AR under weights of the images.
+
+    A weight of k equals k copies of the image, except where detections of one image and class have equal scores: real copies would come
+    in turns. All weights 1 give the run's own numbers to the bit.
+    """
+
+    interval_method = "basic"
+
+    def __init__(self, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> None:
+        super().__init__(evidence, dataset, rules)
+        self.rules: InstanceRules = rules.rules
+        self.dataset = dataset
+        self.compared = [family for family in families_of(evidence) if family in self.rules.families]
+        self.groups = frequency_groups(dataset) if self.rules.groups == "frequency" else {}
+        by_class = self.rules.categories == "each"
+        last = self.rules.max_detections[-1]
+        names = [f"{family}/{name}" for family in self.compared for name in ("ap", "ap50", "ap75", f"ar{last}")]
+        thresholds = {"ap50": 0.5, "ap75": 0.75}
+        names = [name for name in names if thresholds.get(name.partition("/")[2], 1.0) in (1.0, *self.rules.iou_thresholds)]
+        self.families = tuple(names) if by_class else ()
+        self.means = {name: name for name in names} if by_class else {}
+        self.matches: dict[str, Matches] = {family: match(evidence, family, self.rules) for family in self.compared}
+        self.combinations = self._combinations()
+        self.curves = {
+            (family, area, limit): self._curve(family, area, limit) for family in self.compared for area, limit in self.combinations
+        }
+        self._pool: tuple[Measure, dict] | None = None
+
+    def _combinations(self) -> list[tuple[int, int]]:
+        """(size range, number of detections) of every curve, the headline's first."""
+        last = len(self.rules.max_detections) - 1
+        whole = [(0, last), *((area, last) for area in range(1, len(self.rules.area_ranges))), *((0, limit) for limit in range(last))]
+        size = len(self.evidence.rows("detections")["image"]) * len(self.compared)
+        return whole if size * len(whole) <= AFFORDABLE else whole[:1]
+
+    def _curve(self, family: str, area: int, limit: int) -> Curve:
+        matches, detections = self.matches[family], self.evidence.rows("detections")
+        order = matches.order
+        label = np.repeat(np.arange(len(matches.starts) - 1), np.diff(matches.starts))
+        rows, outside = matches.rows[order], matches.outside[order, area] > 0
+        everywhere = np.uint64((1 << len(self.rules.iou_thresholds)) - 1)
+        hits, hidden = (column[:, area] & everywhere for column in (matches.matched, matches.ignored))
+        of_row = np.zeros(len(hits), bool)
+        of_row[rows[rows >= 0]] = outside[rows >= 0]
+        hidden = np.where(of_row, hidden | (~hits & everywhere), hidden)
+        # what is false at every threshold needs no row, what is ignored at every one no place
+        plain = (hits == 0) & (hidden == 0)
+        rows = np.where((rows >= 0) & ~np.append(plain, False)[rows], rows, np.where(rows < 0, -1, -2))
+        lost = (rows == -1) & outside
+        rows = np.where(rows == -2, -1, rows)
+        lost |= (rows >= 0) & np.append(hidden == everywhere, False)[rows]
+        kept = ~lost & (matches.ranks[order] < self.rules.max_detections[limit])
+        truths = self.evidence.rows("ground_truths")
+        counted = matches.gt_ignored[:, area] == 0
+        classes = truths["category"] if self.rules.categories == "each" else np.zeros(len(counted), np.int64)
+        return Curve(
+            np.concatenate(([0], np.cumsum(np.bincount(label[kept], minlength=len(matches.starts) - 1)))).astype(np.int64),
+            detections["image"][order][kept].astype(np.int32),
+            rows[kept].astype(np.int32),
+            detections["score"][order][kept].astype(np.float64),
+            np.ascontiguousarray(hits, np.uint64),
+            np.ascontiguousarray(hidden, np.uint64),
+            classes[counted].astype(np.int64),
+            truths["image"][counted].astype(np.int64),
+        )
+
+    def truth_images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if not self.compared:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        curve = self.curves[self.compared[0], *self.combinations[0]]
+        pairs = np.unique(curve.gt_image * len(self.names) + curve.gt_class)
+        return pairs // len(self.names), pairs % len(self.names)
+
+    def values(self, weights: Weights, families: Sequence[str] = ()) -> Values:
+        return self._values(self.curves, weights, families)
+
+    def swapped(self, other: Self, swaps: Weights, families: Sequence[str] = ()) -> tuple[Values, Values]:
+        count = len(self.evidence.images)
+        if self._pool is None or self._pool[0] is not other:
+            self._pool = other, {key: curve.pooled(other.curves[key], count) for key, curve in self.curves.items() if key in other.curves}
+        pool = self._pool[1]
+        sides = np.concatenate((1 - swaps, swaps), 1), np.concatenate((swaps, 1 - swaps), 1)
+        return self._values(pool, sides[0], families), self._values(pool, sides[1], families)
+
+    def effects(self, other: Self, metrics: Sequence[str]) -> Values:
+        images = self._most_changed(other)
+        count = len(self.evidence.images)
+        weights = np.zeros((len(images), count), np.uint8)
+        weights[np.arange(len(images)), images] = 1
+        base = self.values(np.ones((1, count), np.uint8))
+        mixed = self.swapped(other, weights)[0]
+        effects: Values = {}
+        for name in metrics:
+            effects[name] = np.zeros(count)
+            effects[name][images] = mixed[name] - base[name]
+        return effects
+
+    def _most_changed(self, other: Self) -> NDArray[np.int64]:
+        changed = np.zeros(len(self.evidence.images))
+        for family in self.compared:
+            mine, theirs = (per_image(side.evidence, side.matches[family], self.rules) for side in (self, other))
+            for column in ("tp", "fp", "fn"):
+                changed += np.abs(np.array(theirs[column]) - np.array(mine[column]))
+        order = np.argsort(-changed, kind="stable")[:EFFECTS]
+        return np.sort(order[changed[order] > 0])
+
+    def _values(self, curves: dict[tuple[str, int, int], Curve], weights: Weights, families: Sequence[str]) -> Values:
+        found: dict[str, list[float]] = {}
+        by_class: dict[str, list[NDArray]] = {}
+        num_thresholds = len(self.rules.iou_thresholds)
+        widest = max((int(np.diff(curve.starts).max(initial=0)) for curve in curves.values()), default=0) + 1
+        scratch = np.empty((num_thresholds, widest)), np.empty((num_thresholds, widest))
+        for row in weights:
+            for (family, area, limit), curve in curves.items():
+                precision, recall = curve.weighted(row, num_thresholds, scratch)
+                for name, value in self._summary(family, area, limit, precision, recall).items():
+                    found.setdefault(name, []).append(value)
+                if families and (area, limit) == self.combinations[0]:
+                    for name, column in self._class_values(family, precision, recall).items():
+                        by_class.setdefault(name, []).append(column)
+        values = {name: np.array(rows, np.float64) for name, rows in found.items()}
+        for name in families:
+            values |= {f"{name}/{label}": column for label, column in zip(self.names, np.array(by_class[name]).T, strict=True)}
+        return values
+
+    def _summary(self, family: str, area: int, limit: int, precision: NDArray, recall: NDArray) -> dict[str, float]:
+        """The numbers that this curve gives, as `instance_summary.summary` names and adds them."""
+        last = len(self.rules.max_detections) - 1
+        name = self.rules.area_ranges[area].name
+        values: dict[str, float] = {}
+        if limit == last and area == 0:
+            values["ap"] = defined_mean(precision)
+            for title, threshold in (("ap50", 0.5), ("ap75", 0.75)):
+                at = [self.rules.iou_thresholds.index(threshold)] if threshold in self.rules.iou_thresholds else []
+                values[title] = defined_mean(precision[at])
+            for group, members in self.groups.items():
+                values[f"ap_{group}"] = defined_mean(precision[:, :, members])
+        elif limit == last:
+            values[f"ap_{name}"] = defined_mean(precision)
+        values[f"ar{self.rules.max_detections[limit]}" if area == 0 else f"ar_{name}"] = defined_mean(recall)
+        return {f"{family}/{title}": value for title, value in values.items()}
+
+    def _class_values(self, family: str, precision: NDArray, recall: NDArray) -> dict[str, NDArray]:
+        """float64[K] of every class metric; NaN without ground truth."""
+        absent = recall[0] < 0
+        by_threshold = precision.mean(1)
+        thresholds = self.rules.iou_thresholds
+        columns = {"ap": by_threshold.mean(0), f"ar{self.rules.max_detections[-1]}": recall.mean(0)}
+        for title, threshold in (("ap50", 0.5), ("ap75", 0.75)):
+            if threshold in thresholds:
+                columns[title] = by_threshold[thresholds.index(threshold)]
+        return {f"{family}/{title}": np.where(absent, np.nan, column) for title, column in columns.items()}
