@@ -185,7 +185,7 @@ def test_void_predictions_are_another_metric_in_torchmetrics():
 def test_wrong_areas_are_refused_recounted_or_believed():
     image = ([[1, 1, 1, 0]], {1: (0, False, 1)}, [[7, 7, 7, 0]], {7: (0, False, -1)})
     accumulator = accumulate([image])
-    with pytest.raises(InputError, match="wrong area for 1 of 1 segments") as caught:
+    with pytest.raises(InputError, match="wrong area for 1 of 1 segment") as caught:
         accumulator.compute(COCO)
     assert caught.value.code == "SB155"
     assert "0, segment 1: 1 stated, 3 pixels" in str(caught.value)
@@ -257,10 +257,30 @@ def test_batches_must_agree():
 @pytest.mark.parametrize(
     ("pred", "gt", "code", "message"),
     [
-        (([[1, 4]], {1: (0, False, 1)}), ([[1, 1]], {1: (0, False, 2)}), "SB150", "in the map and not in the table of the prediction: 4"),
-        (([[1, 1]], {1: (0, False, 2)}), ([[1, 4]], {1: (0, False, 1)}), "SB150", "in the map and not in the table of the ground truth: 4"),
-        (([[1, 1]], {1: (0, False, 2), 3: (0, False, 0)}), ([[1, 1]], {1: (0, False, 2)}), "SB150", "not in the map of the prediction: 3"),
-        (([[1, 1]], {1: (-1, False, 2)}), ([[1, 1]], {1: (0, False, 2)}), "SB110", "a category that the data set does not have"),
+        (
+            ([[1, 4]], {1: (0, False, 1)}),
+            ([[1, 1]], {1: (0, False, 2)}),
+            "SB150",
+            "image 5, prediction: 1 segment in the map and not in the table beside it: 4",
+        ),
+        (
+            ([[1, 1]], {1: (0, False, 2)}),
+            ([[1, 4]], {1: (0, False, 1)}),
+            "SB150",
+            "image 5, ground truth: 1 segment in the map and not in the table beside it: 4",
+        ),
+        (
+            ([[1, 1]], {1: (0, False, 2), 3: (0, False, 0)}),
+            ([[1, 1]], {1: (0, False, 2)}),
+            "SB150",
+            "image 5, prediction: 1 segment in the table and not in the map: 3",
+        ),
+        (
+            ([[1, 1]], {1: (-1, False, 2)}),
+            ([[1, 1]], {1: (0, False, 2)}),
+            "SB110",
+            "image 5, prediction: 1 segment of a category that the data set does not have: 1",
+        ),
     ],
 )
 def test_map_and_table_must_list_the_same_segments(pred, gt, code, message):

@@ -73,7 +73,7 @@ def test_json_and_maps(tmp_path):
     assert drawn(source) == {7: EXPECTED}
     assert list(source.keys) == [7]
     assert source.file(7).endswith("preds/7.png")
-    assert source.said == f"1 predictions read as panoptic JSON and RGB maps in {tmp_path / 'preds'}, label ids of city, void 0"
+    assert source.said == f"1 prediction read as panoptic JSON and RGB maps in {tmp_path / 'preds'}, label ids of city, void 0"
     again = pickle.loads(pickle.dumps(source.part([7])))
     assert drawn(again) == {7: EXPECTED}
     assert (
@@ -133,8 +133,8 @@ def test_maps_with_one_channel_are_refused(tmp_path, image):
     ("segments", "code", "count", "message"),
     [
         ([*SEGMENTS, {"id": 2, "category_id": 3}], "SB152", 1, "listed with two categories"),
-        ([*SEGMENTS, {"id": 0, "category_id": 3}], "SB153", 1, "id that no map can hold: 0 means void"),
-        ([*SEGMENTS, {"id": 2**24, "category_id": 3}, {"id": -4, "category_id": 3}], "SB153", 2, "2 segments have an id that no map"),
+        ([*SEGMENTS, {"id": 0, "category_id": 3}], "SB153", 1, "1 segment with an id that no map can hold: 0 means void"),
+        ([*SEGMENTS, {"id": 2**24, "category_id": 3}, {"id": -4, "category_id": 3}], "SB153", 2, "2 segments with an id that no map"),
         ([*SEGMENTS, {"id": 2**70, "category_id": 3}], "SB153", 1, "impossible id"),
         ([*SEGMENTS, {"id": 6, "category_id": 77}, {"id": 7, "category_id": 78}], "SB110", 2, "'label': 77, 78"),
         ([*SEGMENTS, {"id": 6}], "SB150", 1, "segment 6 has no category_id"),
@@ -249,7 +249,7 @@ def test_self_contained_maps_hold_the_same_segments(tmp_path):
         assert drawn(source) == {"a": EXPECTED}, entry.name
         assert entry.sniff(folder)[0] > 0
         assert pickle.loads(pickle.dumps(source.part(["a"]))).fingerprint("a") == source.fingerprint("a")
-        assert "1 ground truths" in source.said
+        assert "1 ground truth read" in source.said
     points = tmp_path / "points"
     points.mkdir()
     (labels | numbers << 16).astype("<u4").tofile(points / "a.label")
@@ -342,7 +342,7 @@ def test_transformers_tables_hold_class_indices_and_may_start_at_zero():
     ids[ids == 3] = -1
     source = open_panoptic_arrays([{"segmentation": ids, "segments_info": segments}], Request("pred", CITY))
     assert drawn(source) == {0: EXPECTED}
-    assert source.said == "1 panoptic maps in memory, contiguous ids"
+    assert source.said == "1 panoptic map in memory, contiguous ids"
     nothing = open_panoptic_arrays([{"segmentation": np.full((2, 2), -1.0), "segments_info": []}], Request("pred", CITY))
     assert drawn(nothing) == {0: []}
 

@@ -124,10 +124,10 @@ def test_suspicions():
     )
     found = suspicions(evidence_of([image]), DATASET)
     for text in (
-        "1 predicted stuff segments share",
-        "1 crowd segments share",
+        "1 predicted stuff segment beside",
+        "1 crowd beside",
         "wrong area for 1 of 5",
-        "1 crowd segments are of stuff",
+        "1 crowd of stuff",
         "67 %",
     ):
         assert any(text in sentence for sentence in found), text

@@ -22,7 +22,7 @@ from segbench.adapters.base import Format, Request
 from segbench.adapters.images import read_labels
 from segbench.adapters.panoptic_tables import SegmentRows, SegmentTables, tables_of
 from segbench.datasets import Dataset, LabelClass
-from segbench.errors import SHOWN, FormatError
+from segbench.errors import SHOWN, FormatError, counted
 from segbench.samples import ImageId, PanopticMap
 
 NAME = "coco-panoptic"
@@ -199,8 +199,8 @@ def open_panoptic_json(path: Path, request: Request, folder: str | os.PathLike |
     rows = _rows(content.annotations, names, json_path)
     categories = {row.id: row.name for row in content.categories}
     tables, space = tables_of(rows, request, str(json_path), categories, unknown=unknown)
-    noun = "predictions" if request.role == "pred" else "ground truths"
-    what = f"{len(names)} {noun} read as panoptic JSON and RGB maps in {root}, {space} ids of {request.dataset.name}, void 0"
+    noun = "prediction" if request.role == "pred" else "ground truth"
+    what = f"{counted(len(names), noun)} read as panoptic JSON and RGB maps in {root}, {space} ids of {request.dataset.name}, void 0"
     return PanopticJson(NAME, str(root), tables, what, request.role == "pred")
 
 
@@ -218,7 +218,7 @@ def json_of(path: Path) -> Path:
     found = [item for item in sorted(path.glob("*.json")) if _looks_panoptic(item)]
     if len(found) != 1:
         raise FormatError(
-            f"{len(found)} panoptic JSON files belong to this folder",
+            f"{counted(len(found), 'panoptic JSON file')} for this folder",
             files=[str(path), *map(str, found[:SHOWN])],
             hint=f"give the JSON itself; it usually stands beside the folder, as {beside.name}",
         )
@@ -266,7 +266,7 @@ def _existing(root: Path, names: Sequence[str], json_path: Path, request: Reques
         (found if variants else missing).append(variants[0] if variants else name)
     if missing:
         raise FormatError(
-            f"{len(missing)} of {len(names)} panoptic maps are missing",
+            f"not there: {len(missing)} of {counted(len(names), 'panoptic map')}",
             files=[(request.role, str(json_path)), *(("map", str(root / name)) for name in missing[:SHOWN])],
             count=len(missing),
             hint="write one PNG for every annotation, under its file_name",

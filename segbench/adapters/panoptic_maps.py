@@ -24,7 +24,7 @@ from segbench.adapters.images import read_labels
 from segbench.adapters.label_files import ARRAY, PNG, TIFF, listed, stem_of
 from segbench.adapters.pairing import unique_keys
 from segbench.datasets import Dataset, spaces_holding
-from segbench.errors import ConfigError, FormatError, LabelError
+from segbench.errors import ConfigError, FormatError, LabelError, counted
 from segbench.samples import INVALID, ImageId, PanopticMap, ValueMap
 
 CROWD_FLAG, IGNORE_FLAG = 2, 1
@@ -116,8 +116,8 @@ class PanopticMaps:
         unknown = np.unique(parts.labels[(classes == INVALID) & ~parts.nothing])
         if len(unknown):
             raise LabelError(
-                f"the map holds {len(unknown)} class values that {self.dataset.name} does not have in id space {self.meaning.space!r}: "
-                f"{', '.join(map(str, unknown[:8].tolist()))}",
+                f"the map holds {counted(len(unknown), 'class value')} that {self.dataset.name} does not have in id space "
+                f"{self.meaning.space!r}: {', '.join(map(str, unknown[:8].tolist()))}",
                 files=[path],
                 hint=f"it was read as {self.encoding}; --format and --id-space say what it is",
                 code="SB110",
@@ -245,8 +245,10 @@ def open_panoptic_maps(path: Path, request: Request, encoding: str, format_name:
     )
     if not request.id_space and len(dataset.spaces) > 1:
         source = replace(source, meaning=dataset.value_map(_told_space(source, request)))
-    noun = "predictions" if request.role == "pred" else "ground truths"
-    return replace(source, what=f"{len(files)} {noun} read as {encoding} panoptic maps, {source.meaning.space} ids of {dataset.name}")
+    noun = "prediction" if request.role == "pred" else "ground truth"
+    return replace(
+        source, what=f"{counted(len(files), noun)} read as {encoding} panoptic maps, {source.meaning.space} ids of {dataset.name}"
+    )
 
 
 def _told_space(source: PanopticMaps, request: Request) -> str:

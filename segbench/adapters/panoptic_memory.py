@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from segbench.adapters.arrays import as_numpy
 from segbench.adapters.base import Format, Request
 from segbench.adapters.panoptic_tables import SegmentRows, SegmentTables, segment_row, tables_of
-from segbench.errors import FormatError, ShapeError
+from segbench.errors import FormatError, ShapeError, counted
 from segbench.samples import ImageId, PanopticMap
 
 NAME = "panoptic-array"
@@ -43,7 +43,7 @@ class PanopticArrays:
 
     @property
     def said(self) -> str:
-        return f"{len(self.maps)} panoptic maps in memory, {self.space} ids"
+        return f"{counted(len(self.maps), 'panoptic map')} in memory, {self.space} ids"
 
     def read(self, keys: Sequence[ImageId]) -> Iterator[PanopticMap]:
         for key in keys:

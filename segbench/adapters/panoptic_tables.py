@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segbench.adapters.base import Request
 from segbench.datasets import Dataset, spaces_holding
-from segbench.errors import SHOWN, InputError, LabelError, PairingError
+from segbench.errors import SHOWN, InputError, LabelError, PairingError, counted
 from segbench.samples import INVALID, ImageId, PanopticMap
 
 MAX_RGB_ID = 2**24 - 1
@@ -119,7 +119,7 @@ def tables_of(
     repeated = [str(key) for key, count in Counter(keys).items() if count > 1] if len(set(keys)) != len(keys) else []
     if repeated:
         raise PairingError(
-            f"{len(repeated)} images are listed more than once",
+            f"listed more than once: {counted(len(repeated), 'image')}",
             files=[(request.role, file), *(("image", key) for key in repeated[:SHOWN])],
             count=len(repeated),
             hint="give every image one annotation with all of its segments",
@@ -137,7 +137,7 @@ def tables_of(
     bad = (ids == void) | (ids < (0 if void >= 0 else void + 1)) | (ids > highest)
     if bad.any():
         raise _problem(
-            f"{{count}} segments have an id that no map can hold: {void} means void, and ids end at {highest}",
+            f"{{count}} with an id that no map can hold: {void} means void, and ids end at {highest}",
             np.flatnonzero(bad),
             image,
             ids,
@@ -152,7 +152,7 @@ def tables_of(
     if len(strange) and not unknown:
         shown = ", ".join(map(str, np.unique(labels[strange])[:8].tolist()))
         raise _problem(
-            f"{{count}} segments have a category that {request.dataset.name} does not have in id space {space!r}: {shown}",
+            f"{{count}} of a category that {request.dataset.name} does not have in id space {space!r}: {shown}",
             strange,
             image,
             ids,
@@ -186,7 +186,7 @@ def _without_repeats(
     clash = labels[first] != labels[second]
     if clash.any():
         raise _problem(
-            "{count} segment ids are listed with two categories",
+            "{count} listed with two categories",
             second[clash],
             image,
             ids,
@@ -214,7 +214,9 @@ def _problem(
     code: str,
 ) -> InputError:
     shown = [("image", f"{keys[image[row]]}, segment {ids[row]}") for row in rows[:SHOWN]]
-    return LabelError(message.format(count=len(rows)), files=[(request.role, file), *shown], count=len(rows), hint=hint, code=code)
+    return LabelError(
+        message.format(count=counted(len(rows), "segment")), files=[(request.role, file), *shown], count=len(rows), hint=hint, code=code
+    )
 
 
 def _classes(labels: NDArray[np.int64], request: Request, categories: Mapping[int, str], usual: str) -> tuple[NDArray[np.int32], str]:

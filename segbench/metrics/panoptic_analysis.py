@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from segbench import evidence as evidences
 from segbench.datasets import Dataset
+from segbench.errors import counted
 from segbench.evidence import Evidence
 from segbench.metrics import panoptic_matching
 from segbench.metrics.base import defined
@@ -74,11 +75,11 @@ def error_budget(evidence: Evidence, dataset: Dataset, rules: RuleSet) -> list[d
         row: dict[str, Any] = {"id": label.id, "name": label.name, "pq": float(values.pq[index]), "loss": 1 - float(values.pq[index])}
         row["recognition"] = 1 - float(values.rq[index])
         row["segmentation"] = float(values.rq[index] * (1 - values.sq[index]))
-        for prefix, side, counted, kinds, names in (
+        for prefix, side, wrong, kinds, names in (
             ("miss", scene.gt, matches.missed, misses, MISSES),
             ("false", scene.pred, matches.false, false, FALSE),
         ):
-            numbers = np.bincount(kinds[counted & (side.label == index)], minlength=len(names))
+            numbers = np.bincount(kinds[wrong & (side.label == index)], minlength=len(names))
             row |= {f"{prefix}_{name}": float(0.5 * number / weight[index]) for name, number in zip(names, numbers.tolist(), strict=True)}
         rows.append(row)
     return rows
@@ -212,21 +213,22 @@ def suspicions(evidence: Evidence, dataset: Dataset) -> list[str]:
     extra = len(keys) - len(np.unique(keys))
     if extra:
         found.append(
-            f"{extra} predicted stuff segments share image and class with another one; each extra one counts as false: merge stuff "
-            f"before writing"
+            f"{counted(extra, 'predicted stuff segment')} beside another one of the same class and image: each extra one counts as false; "
+            "merge stuff before writing"
         )
     crowds = (gt.image * dataset.num_classes + gt.label)[gt.crowd]
     several = len(crowds) - len(np.unique(crowds))
     if several:
         found.append(
-            f"{several} crowd segments share image and class with another one, and only the last of them forgives false positives, as in "
-            "panopticapi; coco-panoptic-corrected uses all"
+            f"{counted(several, 'crowd')} beside another one of the same class and image: only the last one forgives false positives, as "
+            "in panopticapi; coco-panoptic-corrected uses all"
         )
     wrong = int(((gt.stated >= 0) & (gt.stated != gt.area)).sum())
     if wrong:
-        found.append(f"the ground truth states a wrong area for {wrong} of {len(gt)} segments; panopticapi believes it")
-    if stuff[gt.label[gt.crowd]].any():
-        found.append(f"{int(stuff[gt.label[gt.crowd]].sum())} crowd segments are of stuff classes, which have no crowds: is isthing right?")
+        found.append(f"the ground truth states a wrong area for {wrong} of {counted(len(gt), 'segment')}; panopticapi believes it")
+    odd = int(stuff[gt.label[gt.crowd]].sum())
+    if odd:
+        found.append(f"{counted(odd, 'crowd')} of stuff classes, which have no crowds: is isthing right?")
     labelled = scene.pairs.gt >= 0
     lost, whole = (int(scene.pairs.pixels[rows].sum()) for rows in (labelled & (scene.pairs.pred == NONE), labelled))
     if lost > 0.5 * whole:

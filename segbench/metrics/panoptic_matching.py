@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
-from segbench.errors import SHOWN, InputError
+from segbench.errors import SHOWN, InputError, counted
 from segbench.evidence import Evidence
 from segbench.metrics.panoptic_segments import INTERIOR, UNLISTED, VOID
 from segbench.rules_panoptic import PanopticRules
@@ -134,7 +134,7 @@ def check_areas(scene: Scene, evidence: Evidence) -> None:
         for row in rows[:SHOWN]
     ]
     raise InputError(
-        f"the ground truth states a wrong area for {len(rows)} of {len(gt)} segments",
+        f"the ground truth states a wrong area for {len(rows)} of {counted(len(gt), 'segment')}",
         files=shown,
         count=len(rows),
         hint="--protocol coco-panoptic-corrected counts the pixels; --protocol panopticapi believes the file, as panopticapi does, and can "

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
-from segbench.errors import InputError, LabelError
+from segbench.errors import InputError, LabelError, counted
 from segbench.evidence import Table
 from segbench.samples import INVALID, PanopticMap
 from segbench.sizes import mismatch, resized
@@ -223,9 +223,8 @@ def check_segments(sample: PanopticMap, role: str, pixels: NDArray[np.int64], da
 def _refusal(sample: PanopticMap, role: str, what: str, ids: NDArray, code: str, hint: str) -> InputError:
     side = {"pred": "prediction", "gt": "ground truth"}[role]
     shown = ", ".join(str(segment) for segment in ids[:SHOWN_IDS].tolist()) + (", ..." if len(ids) > SHOWN_IDS else "")
-    noun = "segment id is" if len(ids) == 1 else "segment ids are"
     return LabelError(
-        f"image {sample.id}: {len(ids)} {noun} {what} of the {side}: {shown}".replace(f"beside it of the {side}", f"of the {side}"),
+        f"image {sample.id}, {side}: {counted(len(ids), 'segment')} {what}: {shown}",
         files=[(role, sample.file)] if sample.file else [],
         hint=hint,
         code=code,
