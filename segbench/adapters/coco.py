@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,9 @@ from segbench.adapters.base import Format, Request
 from segbench.adapters.coco_categories import check_names, class_indices, dataset_of, unused_root
 from segbench.adapters.coco_json import AnnotationRow, ResultColumns, TruthFile, boxes_as_masks
 from segbench.adapters.coco_masks import NONE, Segmentations
-from segbench.adapters.coco_source import CocoInstances
+from segbench.adapters.coco_source import CocoInstances, canonical
 from segbench.datasets import Dataset
 from segbench.errors import SHOWN, FormatError, LabelError, PairingError
-from segbench.evidence import id_order
 from segbench.instances import BOXED, CROWD, IGNORE, NEGATIVE, NO_ID, NOT_EXHAUSTIVE, ImageCategories
 from segbench.samples import ImageId
 
@@ -37,13 +36,6 @@ def _sorted_rows(images: NDArray[np.int64] | list[ImageId], keys: tuple[ImageId,
         index = np.array([place[image] for image in images], np.int64)
     rows = np.argsort(index, kind="stable")
     return rows, np.searchsorted(index[rows], np.arange(len(keys) + 1))
-
-
-def canonical(ids: Sequence[ImageId]) -> tuple[ImageId, ...]:
-    """Image ids in canonical order: numbers by value, text behind them."""
-    if all(type(image) is int for image in ids):
-        return tuple(sorted(ids))
-    return tuple(sorted(ids, key=id_order))
 
 
 def predictions(
@@ -201,6 +193,7 @@ def ground_truth(truth: TruthFile, request: Request, path: str) -> CocoInstances
         segmentations,
         _known(truth, keys, dataset),
         tuple(notes),
+        stems=tuple(PurePath(listed[key].file_name).stem for key in keys),
     )
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segbench.adapters.coco_masks import Segmentations, decode
-from segbench.instances import ImageCategories, InstanceBatch
+from segbench.errors import FormatError
+from segbench.evidence import id_order
+from segbench.instances import ImageCategories, InstanceBatch, Masks
 from segbench.samples import ImageId
+
+ROW_MAJOR_SAMPLE = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +36,7 @@ class CocoInstances:
         segmentations: The masks, not yet decoded; None where the file has none.
         known: LVIS: (image, category, kind) rows.
         notes: What the user should know about the file.
+        stems: File name of each image without its ending, where the file says; empty where not.
     """
 
     format: str
@@ -50,6 +56,7 @@ class CocoInstances:
     segmentations: Segmentations | None
     known: ImageCategories | None = None
     notes: tuple[str, ...] = ()
+    stems: tuple[str, ...] = ()
     places: dict[ImageId, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,6 +89,14 @@ class CocoInstances:
                 full = _stated(chosen, image, full)
                 dims[image] = full
             decoded = decode(chosen, full, self.boxes[rows], lambda row: self._name(int(rows[row])), self.path)
+            row = row_major(decoded, self.boxes[rows], full)
+            if row is not None:
+                raise FormatError(
+                    f"the mask of {self._name(int(rows[row]))} does not fill its box, but does when its runs are read along the rows",
+                    files=[self.path],
+                    hint="runs go down the columns: pycocotools.mask.encode(np.asfortranarray(mask))",
+                    code="SB103",
+                )
         known = self.known
         if known is not None:
             place = np.full(len(self.keys), -1, np.int32)
@@ -103,6 +118,11 @@ class CocoInstances:
             self.path,
             known,
         )
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """What these instances can be compared by: masks give boxes too."""
+        return ("bbox",) if self.segmentations is None and len(self.category) else ("segm", "bbox", "boundary")
 
     def part(self, keys: Sequence[ImageId]) -> CocoInstances:
         """The columns of only these images; the text of their masks is shared until it is pickled."""
@@ -128,6 +148,7 @@ class CocoInstances:
             flags=self.flags[rows],
             segmentations=None if self.segmentations is None else self.segmentations.take(rows),
             known=known,
+            stems=tuple(self.stems[index] for index in images) if self.stems else (),
             places={},
         )
 
@@ -186,3 +207,64 @@ def _stated(segmentations: Segmentations, image: NDArray[np.int32], sizes: NDArr
     stated = np.flatnonzero(segmentations.sizes[:, 0] >= 0)[::-1]
     first[image[stated]] = segmentations.sizes[stated]
     return np.where(sizes < 0, first[image], sizes).astype(np.int32)
+
+
+def row_major(masks: Masks, boxes: NDArray[np.float64], sizes: NDArray[np.int32]) -> int | None:
+    """A mask whose runs were written along the rows, if most masks tell so: their boxes are not those stated, unless read that way."""
+    told = np.flatnonzero(np.isfinite(boxes).all(1) & (masks.areas > 0))
+    wrong = told[_box_iou(masks.boxes[told], boxes[told]) < 0.5]
+    if 2 * len(wrong) <= len(told):
+        return None
+    wrong = wrong[:ROW_MAJOR_SAMPLE]
+    turned = np.array([_row_major_box(masks.spans[masks.offsets[row] : masks.offsets[row + 1]], int(sizes[row, 1])) for row in wrong])
+    fits = _box_iou(turned, boxes[wrong]) > 0.8
+    return int(wrong[np.argmax(fits)]) if fits.mean() > 0.8 else None
+
+
+def _row_major_box(spans: NDArray[np.int32], width: int) -> list[float]:
+    ends = np.stack((spans[:, 0], spans[:, 1] - 1), 1).astype(np.int64)
+    rows, columns = ends // width, ends % width
+    wide = (rows[:, 0] != rows[:, 1]).any()
+    left, right = (0, width - 1) if wide else (int(columns.min()), int(columns.max()))
+    return [left, int(rows.min()), right - left + 1, int(rows.max() - rows.min()) + 1]
+
+
+def _box_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    ends = np.minimum(first[:, :2] + first[:, 2:], second[:, :2] + second[:, 2:])
+    inner = np.maximum(ends - np.maximum(first[:, :2], second[:, :2]), 0).prod(1)
+    return inner / np.maximum(first[:, 2:].prod(1) + second[:, 2:].prod(1) - inner, 1e-9)
+
+
+def canonical(ids: Sequence[ImageId]) -> tuple[ImageId, ...]:
+    """Image ids in canonical order: numbers by value, text behind them."""
+    if all(type(image) is int for image in ids):
+        return tuple(sorted(ids))
+    return tuple(sorted(ids, key=id_order))
+
+
+def by_image_name(pred: CocoInstances, gt: CocoInstances) -> CocoInstances:
+    """The predictions, their image ids replaced by the ground truth's where they are those in another form.
+
+    "42" and "000000000042" stand for the id 42, and a file name or its stem for the image of that name. Only where no id fits as it is, and
+    every id stands for exactly one image.
+    """
+    if not pred.keys or any(key in gt.places for key in pred.keys):
+        return pred
+    names: dict[str, set[ImageId]] = {}
+    for index, key in enumerate(gt.keys):
+        for name in {str(key), gt.stems[index] if gt.stems else str(key)} - {""}:
+            names.setdefault(name, set()).add(key)
+    found: list[ImageId] = []
+    for key in pred.keys:
+        text = str(key)
+        plain = str(int(text)) if text.isdecimal() else text
+        fitting = set().union(*(names.get(name, set()) for name in (text, plain, PurePath(text).stem)))
+        if len(fitting) != 1:
+            return pred
+        found.append(fitting.pop())
+    if len(set(found)) != len(found):
+        return pred
+    order = sorted(range(len(found)), key=lambda index: gt.places[found[index]])
+    moved = pred.part([pred.keys[index] for index in order])
+    note = f"image ids such as {pred.keys[0]!r} were read as those of the ground truth, such as {found[0]!r} [SB122]"
+    return replace(moved, keys=tuple(found[index] for index in order), notes=(*pred.notes, note), places={})

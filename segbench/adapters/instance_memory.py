@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench.adapters.base import Format, Request
 from segbench.adapters.coco_categories import class_indices
 from segbench.adapters.coco_masks import COUNTS, counts_of_array, counts_of_polygons, counts_of_runs, decode, packed_counts
 from segbench.datasets import Dataset
@@ -37,8 +40,9 @@ def batch_of(
     *,
     space: str | None = None,
     box_format: str = "xyxy",
-    sizes: Sequence[tuple[int, int]] | None = None,
+    sizes: Sequence[tuple[int, int] | None] | None = None,
     order: Sequence[int] | None = None,
+    drop_masks: bool = False,
 ) -> InstanceBatch:
     """A batch of some images.
 
@@ -52,6 +56,7 @@ def batch_of(
         box_format: `xyxy` (left, top, right, bottom) or `xywh`.
         sizes: (H, W) of each image, where known.
         order: Position of each image in the canonical order; as given where None.
+        drop_masks: Read boxes alone, unless one must come from its mask.
 
     Raises:
         FormatError: arrays whose lengths or types do not fit.
@@ -68,10 +73,11 @@ def batch_of(
     category = class_indices(labels, dataset, space, lambda row: f"image {image_ids[image[row]]}", role, "id_space")
     dims = np.full((len(parts), 2), -1, np.int32)
     for index, part in enumerate(parts):
-        stated = part["size"] if sizes is None else sizes[index]
+        stated = part["size"] if sizes is None or sizes[index] is None else sizes[index]
         if stated is not None:
             dims[index] = stated
-    masks = _masks(parts, dims, image, image_ids, role)
+    boxless = any(not np.isfinite(part["boxes"]).all() for part in parts)
+    masks = None if drop_masks and not boxless else _masks(parts, dims, image, image_ids, role)
     joined = {
         name: np.concatenate([part[name] for part in parts]) if parts else None for name in ("scores", "areas", "boxes", "flags", "ids")
     }
@@ -205,3 +211,82 @@ def _text(mask: Any, size: tuple[int, int]) -> tuple[bytes, tuple[int, int]]:
             raise FormatError("polygons need the size of their image", hint="add size: (height, width)", code="SB170")
         return counts_of_polygons([[float(number) for number in np.asarray(part).reshape(-1)] for part in mask], size), size
     return counts_of_array(_array(mask))
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryInstances:
+    """Dicts of instances in memory, one per image, as a source.
+
+    Attributes:
+        format, said, keys: See `Source`.
+        samples: The dict of each key.
+        dataset, role, space: As `batch_of` takes them.
+    """
+
+    format: str
+    said: str
+    keys: tuple[ImageId, ...]
+    samples: Mapping[ImageId, Mapping[str, Any]]
+    dataset: Dataset
+    role: str
+    space: str | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """What these instances can be compared by: masks give boxes too."""
+        masks = any(any(sample.get(key) is not None for key in KEYS["masks"]) for sample in self.samples.values())
+        return ("segm", "bbox", "boundary") if masks or not self.samples else ("bbox",)
+
+    def read(self, keys: Sequence[ImageId], sizes: NDArray[np.int32] | None = None, masks: bool = True) -> InstanceBatch:
+        """The instances of some images."""
+        place = {key: index for index, key in enumerate(self.keys)}
+        known = None if sizes is None else [None if size[0] < 0 else (int(size[0]), int(size[1])) for size in sizes]
+        chosen = [self.samples[key] for key in keys]
+        return batch_of(
+            keys, chosen, self.dataset, self.role, space=self.space, sizes=known, order=[place[key] for key in keys], drop_masks=not masks
+        )
+
+    def part(self, keys: Sequence[ImageId]) -> MemoryInstances:
+        """Only these images."""
+        return replace(self, keys=tuple(keys), samples={key: self.samples[key] for key in keys})
+
+    def file(self, key: ImageId) -> str:
+        """What an image is called in messages."""
+        return f"{self.role} {key!r}"
+
+    def sizes(self) -> list[tuple[int, int] | None]:
+        """Not told before reading."""
+        return [None] * len(self.keys)
+
+    def fingerprint(self, key: ImageId) -> bytes:
+        """sha256 of what the image's dict gives."""
+        batch = self.read((key,))
+        digest = hashlib.sha256(repr(key).encode())
+        spans = () if batch.masks is None else (batch.masks.spans, batch.masks.offsets)
+        for column in (batch.category, batch.scores, batch.boxes, *spans):
+            digest.update(np.ascontiguousarray(column).data)
+        return digest.digest()
+
+
+def open_instances(value: Any, request: Request) -> Any:
+    """Instances in memory: `{image id: dict}`, or what `json.load` gives of COCO results or COCO ground truth."""
+    from segbench.adapters.coco import open_memory
+    from segbench.adapters.coco_source import canonical
+
+    if not isinstance(value, Mapping) or {"images", "annotations"} <= value.keys():
+        return open_memory(value, request, request.role)
+    keys = canonical(list(value))
+    said = f"{len(keys)} images of instances in memory, {request.id_space or 'label'} ids of {request.dataset.name}"
+    return MemoryInstances(ARRAYS.name, said, keys, value, request.dataset, request.role, request.id_space)
+
+
+ARRAYS = Format(
+    "instance-array",
+    "instances in memory",
+    "{image id: {masks, boxes, labels, scores}}, or COCO dicts",
+    ("instance",),
+    (),
+    lambda path: (0.0, ""),
+    open_instances,
+)
