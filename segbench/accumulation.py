@@ -21,10 +21,10 @@ from segbench.adapters.base import Layout
 from segbench.adapters.images import labels_from_array
 from segbench.datasets import Dataset
 from segbench.errors import ConfigError, PairingError
-from segbench.evaluation import dataset_digest, environment
+from segbench.evaluation import environment
 from segbench.evidence import Evidence
 from segbench.metrics import tasks
-from segbench.results import Result, score
+from segbench.results import Result, dataset_digest, score
 from segbench.samples import ImageId, LabelMap, ValueMap
 
 

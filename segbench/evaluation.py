@@ -21,8 +21,17 @@ from segbench.errors import ConfigError, counted
 from segbench.evidence import Evidence, merge
 from segbench.jobs import Plan, Progress
 from segbench.metrics import tasks
-from segbench.opening import check_exists, check_pairing, open_side, own_source, resolved_dataset, told_formats
-from segbench.results import Result, score
+from segbench.opening import (
+    asked_metrics,
+    check_exists,
+    check_numbers,
+    check_pairing,
+    open_side,
+    own_source,
+    resolved_dataset,
+    told_formats,
+)
+from segbench.results import Result, dataset_digest, score
 from segbench.sizes import RESIZE_RULES, check_sizes
 
 
@@ -101,23 +110,24 @@ def evaluate(
         raise ConfigError(f"no rule for missing predictions is called {missing!r}", hint=f"one of {', '.join(MISSING_RULES)}")
     if resize is not None and resize not in RESIZE_RULES:
         raise ConfigError(f"no resize rule is called {resize!r}", hint=f"one of {', '.join(RESIZE_RULES)}")
+    metrics = asked_metrics(metrics)
+    check_numbers(limit, workers, layout, threshold)
     check_exists(predictions, ground_truth)
     chosen, pred_format, gt_format_found = told_formats(predictions, ground_truth, task, None if adapter else format, gt_format)
     labels = resolved_dataset(ground_truth, gt_format_found, dataset, num_classes, ignore_index, say)
     rules = protocols.load(protocol or labels.protocol(chosen), chosen)
     if iou_thresholds is not None or area_ranges is not None or max_dets is not None:
         rules = tasks.customised(rules, iou_thresholds, area_ranges, max_dets)
-    metrics = tuple(metrics)
     tables = tasks.tables_for(chosen, metrics, rules)
 
     gt = open_side(
         ground_truth,
-        Request("gt", labels, gt_id_space, trust_pickle=trust_pickle, instances="instances" in tables, maps=gt_maps),
+        Request("gt", labels, gt_id_space, trust_pickle=trust_pickle, instances="instances" in tables, maps=gt_maps, asked=gt_format),
         chosen,
         gt_format_found,
     )
     say(gt.said)
-    request = Request("pred", labels, id_space, layout, threshold, trust_pickle, maps=maps, unknown_class=unknown_class)
+    request = Request("pred", labels, id_space, layout, threshold, trust_pickle, maps=maps, unknown_class=unknown_class, asked=format)
     pred = own_source(adapter, predictions, request) if adapter else open_side(predictions, request, chosen, pred_format)
     say(pred.said)
     if not getattr(pred, "has_masks", True):
@@ -139,6 +149,10 @@ def evaluate(
     evidence = merge([outcome.evidence for outcome in accumulated])
     if chosen == "semantic" and num_classes == 2 and ignore_index is None:
         tasks.refuse_binary_masks(evidence)
+    if tasks.deserves_a_look(chosen, evidence):
+        from segbench import scrutiny
+
+        warnings += scrutiny.look(plan, evidence)
     if evidence.repeated:
         warnings.append(f"{counted(evidence.repeated, 'image')} given again with equal contents: counted once")
     scored = score(chosen, evidence, labels, rules)
@@ -169,20 +183,6 @@ def evaluate(
         dataset_spec=labels,
         evidences={chosen: evidence},
     )
-
-
-def dataset_digest(dataset: Dataset, evidence: Evidence) -> str:
-    """sha256 of the class list, the ignore rule and the sorted (id, height, width, ground-truth evidence): the same after re-encoding."""
-    total = hashlib.sha256(dataset.payload())
-    table = tasks.ground_truth(evidence)
-    bounds = np.searchsorted(table["image"], np.arange(len(evidence.images) + 1))
-    rest = np.stack([column.astype("<i8") for key, column in table.items() if key != "image"], 1)
-    rows = sorted(range(len(evidence.images)), key=lambda row: repr(evidence.images.ids[row]))
-    for row in rows:
-        height, width = evidence.images.sizes[row].tolist()
-        total.update(f"{evidence.images.ids[row]!r} {height} {width}\n".encode())
-        total.update(np.ascontiguousarray(rest[bounds[row] : bounds[row + 1]]).tobytes())
-    return f"sha256:{total.hexdigest()}"
 
 
 def prediction_digest(prints: dict[Any, bytes]) -> str:

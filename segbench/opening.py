@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,43 @@ from segbench import datasets
 from segbench.adapters import FORMATS, recognised
 from segbench.adapters.arrays import is_memory
 from segbench.adapters.base import Format, Request, Source
+from segbench.adapters.images import check_layout, check_threshold
 from segbench.adapters.pairing import Pairing
 from segbench.datasets import Dataset
 from segbench.errors import SHOWN, ConfigError, FormatError, LabelError, PairingError, counted
+from segbench.files import exists
 from segbench.metrics import tasks
+
+
+IN_MEMORY = {"semantic": "array", "panoptic": "panoptic-array"}
+"""The format that takes samples in memory, by task."""
+
+
+def asked_metrics(metrics: Any) -> tuple[str, ...]:
+    """Patterns of metrics; one may be given as it is.
+
+    Raises:
+        ConfigError: no texts.
+    """
+    if metrics is None or isinstance(metrics, str):
+        return (metrics,) if metrics else ()
+    patterns = tuple(metrics) if isinstance(metrics, Iterable) else (metrics,)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise ConfigError(f"metrics are names or patterns, not {metrics!r}", hint='such as metrics=["boundary_iou"]')
+    return patterns
+
+
+def check_numbers(limit: Any, workers: Any, layout: Any, threshold: Any) -> None:
+    """Refuses options that nothing sensible follows from.
+
+    Raises:
+        ConfigError: it says which.
+    """
+    for name, value in (("limit", limit), ("workers", workers)):
+        if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or value < 1):
+            raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}")
+    check_layout(layout)
+    check_threshold(threshold)
 
 
 def check_exists(*values: Any) -> None:
@@ -21,8 +55,16 @@ def check_exists(*values: Any) -> None:
 
     Raises:
         FormatError: no such file or folder.
+        ConfigError: neither a path nor samples.
     """
-    gone = [str(value) for value in values if not is_memory(value) and not Path(str(value)).exists()]
+    for value in values:
+        if not is_memory(value) and not isinstance(value, str | PathLike):
+            raise ConfigError(
+                f"a {type(value).__name__} is neither a path nor arrays", hint="pass a path, a list of arrays, or {id: array}"
+            )
+        if isinstance(value, str) and not value:
+            raise ConfigError("the path is empty", hint="predictions come first, ground truth second; . is this folder")
+    gone = [str(value) for value in values if not is_memory(value) and not exists(value)]
     if gone:
         raise FormatError("no such file or folder", files=gone, hint="check the path; predictions come first, ground truth second")
 
@@ -61,8 +103,10 @@ def _format(value: Any, task: str, name: str | None) -> Format | None:
 def open_side(value: Any, request: Request, task: str, entry: Format | None) -> Source:
     """Opens predictions or ground truth: a path by its format, or samples in memory."""
     if entry is not None:
+        if entry.name in IN_MEMORY.values():
+            raise ConfigError(f"format {entry.name} is for values in memory", hint="leave it out: the formats of files are recognised")
         return entry.open(Path(str(value)), request)
-    memory = {"semantic": "array", "panoptic": "panoptic-array"}.get(task)
+    memory = IN_MEMORY.get(task)
     if memory is None:
         raise ConfigError(f"the {task} task takes no samples in memory here", hint="give files, or use segbench.accumulator")
     return FORMATS.get(memory).open(value, request)
@@ -130,7 +174,7 @@ def check_pairing(pairing: Pairing, pred: Source, gt: Source, missing: str, stri
         raise PairingError("there is no ground truth", files=[gt.said], code="SB132")
     if pairing.missing and missing == "error":
         raise PairingError(
-            f"no prediction for {len(pairing.missing)} of {counted(len(gt.keys), 'ground truth')}",
+            f"no prediction for {len(pairing.missing)} of {counted(len(gt.keys), 'ground truth')}{_overlooked(pred, pairing.missing)}",
             files=[("gt", gt.file(key)) for key in pairing.missing[:SHOWN]],
             count=len(pairing.missing),
             hint="predict them too, or pass --missing skip (leaves them out) or --missing empty (counts all their pixels as missed)",
@@ -151,6 +195,13 @@ def check_pairing(pairing: Pairing, pred: Source, gt: Source, missing: str, stri
             )
         warnings.append(f"{text}: not used, such as {pred.file(pairing.extra[0])}")
     return warnings
+
+
+def _overlooked(pred: Source, missing: Sequence[Any]) -> str:
+    """What the folder of predictions holds under the name of a missing one, for a message."""
+    look = getattr(pred, "overlooked", None)
+    found = look(missing) if look else {}
+    return f": {next(iter(found.values()))}" if found else ""
 
 
 def own_source(adapter: str, predictions: Any, request: Request) -> Source:

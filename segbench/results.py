@@ -244,6 +244,20 @@ def score(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> Ta
     return TaskResult(protocol, metrics, scores.per_class, scores.undefined)
 
 
+def dataset_digest(dataset: Dataset, evidence: Evidence) -> str:
+    """sha256 of the class list, the ignore rule and the sorted (id, height, width, ground-truth evidence): the same after re-encoding."""
+    total = hashlib.sha256(dataset.payload())
+    table = tasks.ground_truth(evidence)
+    bounds = np.searchsorted(table["image"], np.arange(len(evidence.images) + 1))
+    rest = np.stack([column.astype("<i8") for key, column in table.items() if key != "image"], 1)
+    rows = sorted(range(len(evidence.images)), key=lambda row: repr(evidence.images.ids[row]))
+    for row in rows:
+        height, width = evidence.images.sizes[row].tolist()
+        total.update(f"{evidence.images.ids[row]!r} {height} {width}\n".encode())
+        total.update(np.ascontiguousarray(rest[bounds[row] : bounds[row + 1]]).tobytes())
+    return f"sha256:{total.hexdigest()}"
+
+
 def percent(value: float | None) -> str:
     """For people: two decimals of a percentage, a dash where undefined."""
     return "-" if value is None else f"{100 * value:.2f}"

@@ -29,7 +29,7 @@ class Group(NamedTuple):
 
 LOW = ("base", "canonical")
 GROUPS = {
-    "base": Group(0, ("errors", "codes"), (), set()),
+    "base": Group(0, ("errors", "codes", "files"), (), set()),
     "kernels": Group(1, ("kernels.",), (), {"numpy", "numba", "llvmlite"}),
     "canonical": Group(
         2,
@@ -47,7 +47,7 @@ GROUPS = {
     "results": Group(4, ("executors", "results"), (*LOW, "metrics"), {"numpy", "msgspec", "pandas", "dask", "distributed"}),
     "evaluation": Group(
         5,
-        ("evaluation", "jobs", "opening", "accumulation", "comparison.", "gates.", "reporting.", "inspection", "diagnosis", "profiling."),
+        ("evaluation", "jobs", "opening", "accumulation", "comparison.", "gates.", "reporting.", "inspection", "diagnosis", "scrutiny", "profiling."),
         (*LOW, "kernels", "adapters", "metrics", "results"),
         {"numpy", "msgspec", "numba", "PIL", "pandas", "jinja2"} | LEARNING,
     ),

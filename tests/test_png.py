@@ -302,8 +302,8 @@ def test_lossy_pickled_and_ambiguous_files_are_refused(tmp_path):
         "a.png": "SB161",
         "b.png": "SB161",
         "c.npy": "SB191",
-        "d.npz": "SB181",
-        "e.npz": "SB181",
+        "d.npz": "SB182",
+        "e.npz": "SB182",
         "f.png": "SB160",
         "g.pkl": "SB191",
     }

@@ -62,6 +62,7 @@ class Request:
         instances: Whether the metrics need the instance ids beside the labels.
         unknown_class: Rows of a category that the data set does not have: `error` or `drop`.
         maps: Folder of the maps that a JSON describes, where it is not beside it.
+        asked: The name of the format, where the user gave one and it was not recognised.
     """
 
     role: Role
@@ -73,6 +74,7 @@ class Request:
     instances: bool = False
     maps: str | None = None
     unknown_class: str = "error"
+    asked: str | None = None
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench import files as disk
 from segbench.adapters import png
 from segbench.adapters.base import Layout
-from segbench.errors import FormatError, LabelError, MissingDependencyError, ShapeError
+from segbench.errors import ConfigError, FormatError, LabelError, MissingDependencyError, ShapeError, counted
+from segbench.samples import ValueMap
 
 MAX_BYTES = png.MAX_BYTES
 """The largest file read and the largest array made, unless the caller says otherwise."""
 
 NPZ_KEYS = ("labels", "pred", "logits", "probabilities", "softmax", "masks")
 """Names under which an .npz is expected to hold the labels or scores, where it holds more than one array."""
+
+NPY_HEADER = 1 << 17
+"""Bytes that hold the header of any array file: 65,535 and what stands before it."""
 
 OPERATORS = {">=": operator.ge, ">": operator.gt}
 
@@ -53,7 +58,7 @@ def read_labels(path: str | os.PathLike[str], *, key: str | None = None, max_byt
         MissingDependencyError: a TIFF that Pillow cannot read, without tifffile.
     """
     file = os.fspath(path)
-    data = _read_bytes(file, max_bytes)
+    data = disk.read(file, max_bytes)
     if data[:8] == png.SIGNATURE:
         return png.decode(data, file, max_bytes=max_bytes)
     if trust_pickle and (data[:1] == b"\x80" or data[:6] == _NPY):
@@ -97,7 +102,7 @@ def labels_from_array(
     Args:
         array: Anything NumPy takes.
         layout: Where the class axis of scores is. Without it, it is told by `num_classes`, or by being shorter than both other axes.
-        num_classes: How many classes the scores should have.
+        num_classes: How many channels the scores must have, where they have more than one.
         threshold: Scores that compare `op` to it become 1.
         op: `>=` or `>`.
         file: Where the array comes from, for messages.
@@ -106,7 +111,8 @@ def labels_from_array(
         uint8, uint16 or int32, C-contiguous.
 
     Raises:
-        FormatError: SB180, float values without a threshold, or NaN; SB181, axes that could mean either layout; no numbers at all.
+        FormatError: SB180, float values without a threshold, or scores without one best class; SB181, axes that could mean either layout,
+            or another number of channels; no numbers at all.
         LabelError: SB110, labels that do not fit 32 bits.
         ShapeError: an empty array, or axes that are no label map.
     """
@@ -123,6 +129,12 @@ def labels_from_array(
         values = values[0]
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
         values = values[0] if values.shape[0] == 1 else values[..., 0]
+    if values.ndim == 0 or values.ndim > 4:
+        raise ShapeError(
+            f"an array of shape {values.shape} is no image: {'it has too many axes; ' if values.ndim else ''}(height, width) is needed",
+            files=files,
+            hint="give one (height, width) array of class ids per image",
+        )
     if values.ndim not in (1, 2):
         what = "a stack of masks" if kind == "b" else "colours or one-hot labels"
         raise ShapeError(
@@ -147,6 +159,12 @@ def _canonical_labels(values: NDArray, files: Sequence[str]) -> NDArray:
     return np.ascontiguousarray(values, dtype=np.int32)
 
 
+def channels(meaning: ValueMap) -> int:
+    """How many score channels there must be: channel k is value k of the id space, up to the last one that is a class."""
+    evaluated = meaning.values[meaning.targets < meaning.num_classes]
+    return int(evaluated.max()) + 1 if len(evaluated) else meaning.num_classes
+
+
 def _labels_from_scores(
     scores: NDArray, layout: Layout | None, num_classes: int | None, threshold: float | None, op: str, files: Sequence[str]
 ) -> NDArray:
@@ -154,20 +172,22 @@ def _labels_from_scores(
         scores = scores[0]
     if scores.ndim not in (2, 3):
         raise ShapeError(f"a float array of shape {scores.shape} is no map of scores", files=files, hint="give one image at a time")
-    if np.isnan(scores).any():
-        raise FormatError("the scores hold NaN", files=files, code="SB180")
     if scores.ndim == 3:
         axis = _class_axis(scores.shape, layout, num_classes, files)
         if scores.shape[axis] > 1:
+            _check_best(scores, axis, files)
             classes = scores.argmax(axis=axis)
             return classes.astype(np.uint8 if scores.shape[axis] <= 256 else np.uint16 if scores.shape[axis] <= 65536 else np.int32)
         scores = scores.take(0, axis=axis)
+    if np.isnan(scores).any():
+        raise FormatError("the scores hold NaN", files=files, code="SB180")
     if threshold is None:
         integral = bool(np.isfinite(scores).all()) and bool((scores == np.rint(scores)).all())
         raise FormatError(
             "float values that are whole numbers: labels, or scores?" if integral else "one map of float scores, and no threshold",
             files=files,
-            hint="save labels as integers; for the scores of one class give a threshold, such as --threshold 0.5",
+            hint="save labels as integers (array.astype(np.uint8) keeps them); for the scores of one class give a threshold, such as "
+            "--threshold 0.5",
             code="SB180",
         )
     if op not in OPERATORS:
@@ -176,42 +196,75 @@ def _labels_from_scores(
 
 
 def _class_axis(shape: tuple[int, ...], layout: Layout | None, num_classes: int | None, files: Sequence[str]) -> int:
-    if layout is not None:
-        if layout not in ("CHW", "HWC"):
-            raise FormatError(f"unknown layout {layout!r}", files=files, hint="use CHW or HWC", code="SB181")
-        return 0 if layout == "CHW" else 2
     first, middle, last = shape
-    if num_classes is not None and (first == num_classes) != (last == num_classes):
-        return 0 if first == num_classes else 2
-    if first != last and min(first, last) < middle:
-        return 0 if first < last else 2
-    raise FormatError(
-        f"scores of shape {shape} may be (classes, height, width) or (height, width, classes)",
-        files=files,
-        hint="say which with --layout CHW or --layout HWC",
-        code="SB181",
-    )
+    axis = None
+    if layout is not None:
+        check_layout(layout)
+        axis = 0 if layout == "CHW" else 2
+    elif num_classes is not None and (first == num_classes) != (last == num_classes):
+        axis = 0 if first == num_classes else 2
+    elif first != last and min(first, last) < middle:
+        axis = 0 if first < last else 2
+    if axis is None:
+        raise FormatError(
+            f"scores of shape {shape} may be (classes, height, width) or (height, width, classes)",
+            files=files,
+            hint="say which with --layout CHW or --layout HWC",
+            code="SB181",
+        )
+    if num_classes is not None and shape[axis] not in (1, num_classes):
+        raise FormatError(
+            f"{shape[axis]} score channels, but {num_classes} classes: an array of shape {shape}",
+            files=files,
+            hint="one channel per class, in the order of the data set; --layout CHW or HWC says which axis they are",
+            code="SB181",
+        )
+    return axis
+
+
+def check_layout(layout: str | None) -> None:
+    """Refuses axes that nothing is read by.
+
+    Raises:
+        ConfigError: neither None, CHW nor HWC.
+    """
+    if layout not in (None, "CHW", "HWC"):
+        raise ConfigError(f"no layout of score arrays is called {layout!r}", hint="CHW or HWC")
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Refuses a threshold that nothing, or everything, compares to.
+
+    Raises:
+        ConfigError: no finite number.
+    """
+    number = isinstance(threshold, int | float | np.floating | np.integer) and not isinstance(threshold, bool)
+    if threshold is not None and not (number and math.isfinite(threshold)):
+        raise ConfigError(f"the threshold {threshold!r} is no finite number", hint="such as 0.5")
+
+
+def _check_best(scores: NDArray, axis: int, files: Sequence[str]) -> None:
+    """Every pixel needs one best class: the maximum is NaN where anything is, and tells infinities apart."""
+    best = scores.max(axis=axis)
+    usable = np.isfinite(best)
+    if usable.all():
+        return
+    wrong = ~usable
+    infinite = best == np.inf
+    if infinite.any():  # one class at +inf is a clear answer, two are none
+        wrong &= ~(infinite & ((scores == np.inf).sum(axis=axis) == 1))
+    if wrong.any():
+        pixels = int(wrong.sum())
+        raise FormatError(
+            f"the scores name no best class at {counted(pixels, 'pixel')}: NaN, or infinities",
+            files=files,
+            hint="write finite scores",
+            code="SB180",
+        )
 
 
 def _native(values: NDArray) -> NDArray:
     return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
-
-
-def _read_bytes(file: str, max_bytes: int) -> bytes:
-    try:
-        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        try:
-            size = os.fstat(descriptor).st_size
-            if size > max_bytes:
-                raise FormatError(f"a file of {size} bytes is beyond the limit of {max_bytes}", files=[file], code="SB192")
-            data = os.read(descriptor, size)
-            while len(data) < size and (more := os.read(descriptor, size - len(data))):
-                data += more
-            return data
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise _damaged(f"cannot read the file: {error.strerror}", file) from error
 
 
 def _damaged(why: str, file: str, hint: str | None = None) -> FormatError:
@@ -219,8 +272,10 @@ def _damaged(why: str, file: str, hint: str | None = None) -> FormatError:
 
 
 def _lossy(name: str, file: str) -> FormatError:
+    ending = os.path.splitext(file)[1].lower()
+    disguised = f"named {ending}, but it is a {name}: " if ending in (".png", ".npy", ".npz", ".bmp", ".gif") else ""
     return FormatError(
-        f"{name} changes values when it compresses, so class ids do not survive in it",
+        f"{disguised}{name} changes values when it compresses, so class ids do not survive in it",
         files=[file],
         hint="write the labels again as PNG",
         code="SB161",
@@ -257,6 +312,17 @@ def _too_big(size: int, max_bytes: int, file: str) -> FormatError:
 
 def _npy(data: bytes, file: str, max_bytes: int) -> NDArray:
     """An array without pickled objects; its header is checked against the bytes that are there before anything is made of it."""
+    shape, fortran_order, dtype, start = _npy_header(data, file, len(data), max_bytes)
+    count = math.prod(shape)
+    try:
+        flat = np.frombuffer(data, dtype, count, start) if count else np.empty(0, dtype)
+        return np.ascontiguousarray(_native(flat.reshape(shape, order="F" if fortran_order else "C"))).reshape(shape)
+    except (ValueError, MemoryError) as error:  # more axes than NumPy has, lengths beyond its index type
+        raise _damaged(f"an array of shape {shape} is not possible", file) from error
+
+
+def _npy_header(data: bytes, file: str, size: int, max_bytes: int) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, order, type and where the values begin; `size` is how many bytes the whole array file has."""
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
@@ -271,13 +337,9 @@ def _npy(data: bytes, file: str, max_bytes: int) -> NDArray:
     count = math.prod(shape)
     if count * dtype.itemsize > max_bytes:
         raise _too_big(count * dtype.itemsize, max_bytes, file)
-    if count * dtype.itemsize > len(data) - stream.tell():
+    if count * dtype.itemsize > size - stream.tell():
         raise _damaged("the .npy array is truncated", file)
-    try:
-        flat = np.frombuffer(data, dtype, count, stream.tell()) if count else np.empty(0, dtype)
-        return np.ascontiguousarray(_native(flat.reshape(shape, order="F" if fortran_order else "C")))
-    except (ValueError, MemoryError) as error:  # more axes than NumPy has, lengths beyond its index type
-        raise _damaged(f"an array of shape {shape} is not possible", file) from error
+    return shape, fortran_order, dtype, stream.tell()
 
 
 def _npz(data: bytes, file: str, key: str | None, max_bytes: int) -> NDArray:
@@ -289,6 +351,10 @@ def _npz(data: bytes, file: str, key: str | None, max_bytes: int) -> NDArray:
                 raise _too_big(info.file_size, max_bytes, file)
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
                 raise _damaged("the archive is encrypted, or compressed in a way that NumPy does not use", file)
+            with archive.open(info) as member:
+                head = member.read(NPY_HEADER)  # a small file may inflate to gigabytes: what it says it holds comes first
+            if head[:6] == _NPY:
+                _npy_header(head, file, info.file_size, max_bytes)
             content = archive.read(info)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, OSError) as error:
         if isinstance(error, FormatError):
@@ -310,7 +376,7 @@ def _npz_key(names: list[str], key: str | None, file: str) -> str:
         f"the archive has no array {key!r}; it holds {shown}" if key is not None else f"which array of the archive? It holds {shown}",
         files=[file],
         hint=f"save the labels or scores alone, or under one of these names: {', '.join(NPZ_KEYS)}",
-        code="SB181",
+        code="SB182",
     )
 
 

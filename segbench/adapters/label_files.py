@@ -13,10 +13,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench import files as disk
 from segbench.adapters.base import Format, Layout, Request
-from segbench.adapters.images import labels_from_array, read_labels
+from segbench.adapters.images import channels, labels_from_array, read_labels
 from segbench.adapters.pairing import key_of, unique_keys
-from segbench.adapters.png import header
+from segbench.adapters.png import MAX_BYTES, peek
 from segbench.datasets import Dataset, Matching, spaces_holding
 from segbench.errors import FormatError, InputError, LabelError
 from segbench.samples import LabelMap, ValueMap
@@ -76,8 +77,8 @@ class LabelFiles:
             if self.colours is None:
                 raise _colours_unexpected(path)
             return packed_colours(array, path), self.colours
-        classes = self.meaning.num_classes
-        labels = labels_from_array(array, layout=self.layout, num_classes=classes, threshold=self.threshold, file=path)
+        count = channels(self.meaning) if array.ndim > 2 else None
+        labels = labels_from_array(array, layout=self.layout, num_classes=count, threshold=self.threshold, file=path)
         return labels, self.meaning
 
     def part(self, keys: Sequence[int | str]) -> LabelFiles:
@@ -87,12 +88,23 @@ class LabelFiles:
     def file(self, key: int | str) -> str:
         return os.path.join(self.root, self.files[key])
 
+    def overlooked(self, keys: Sequence[int | str]) -> dict[int | str, str]:
+        """What stands in the folder under the name of an image that is not there, such as a JPEG or a folder, and why it is no label file."""
+        wanted, found = set(keys), {}
+        for name in listed(Path(self.root), (*LOSSY, *IMAGE, *ARRAY, *PICKLE)):
+            if (key := key_of(name)) in wanted:
+                found[key] = f"{name} is there, but {'lossy' if name.lower().endswith(LOSSY) else 'not of this format'}"
+        for key in keys:
+            for ending in (*PNG, *TIFF, *ARRAY):
+                if os.path.isdir(os.path.join(self.root, f"{key}{ending}")):
+                    found[key] = f"{key}{ending} is there, but a folder"
+        return found
+
     def sizes(self) -> list[tuple[int, int] | None]:
         return [_size(os.path.join(self.root, name)) for name in self.files.values()]
 
     def fingerprint(self, key: int | str) -> bytes:
-        with open(self.file(key), "rb") as file:
-            return hashlib.sha256(file.read()).digest()
+        return hashlib.sha256(disk.read(self.file(key), MAX_BYTES)).digest()
 
 
 def packed_colours(array: NDArray, file: str = "") -> NDArray[np.int32]:
@@ -125,14 +137,38 @@ def colour_meaning(dataset: Dataset) -> ValueMap | None:
 
 
 def listed(root: Path, suffixes: Sequence[str]) -> list[str]:
-    """Relative paths with forward slashes of the files with these endings, hidden files left out, sorted."""
-    found = []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = os.path.relpath(folder, root)
-        prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
-        found += [prefix + name for name in names if name.lower().endswith(tuple(suffixes)) and not name.startswith(JUNK)]
+    """Relative paths with forward slashes of the files with these endings, hidden files left out, sorted.
+
+    Raises:
+        FormatError: SB160, a folder cannot be listed: what is missing is not to be taken for nothing.
+    """
+    try:
+        top = os.stat(root)
+        visited = {(top.st_dev, top.st_ino)}
+        visited |= {(above.st_dev, above.st_ino) for above in map(os.stat, Path(os.path.realpath(root)).parents)}
+        found: list[str] = []
+        _list_into(found, os.fspath(root), "", tuple(suffixes), visited)
+    except OSError as error:
+        raise disk.unreadable(error.filename or root, error, "the folder") from error
     return sorted(found)
+
+
+def _list_into(found: list[str], folder: str, prefix: str, suffixes: tuple[str, ...], visited: set[tuple[int, int]]) -> None:
+    """Adds what is below a folder. Links are followed after real folders, and never to where we are or have been."""
+    below = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(JUNK):
+                continue
+            if entry.is_dir():
+                below.append((entry.is_symlink(), entry.name, entry.path))
+            elif entry.name.lower().endswith(suffixes):
+                found.append(prefix + entry.name)
+    for _, name, path in sorted(below):
+        status = os.stat(path)
+        if (status.st_dev, status.st_ino) not in visited:
+            visited.add((status.st_dev, status.st_ino))
+            _list_into(found, path, f"{prefix}{name}/", suffixes, visited)
 
 
 def chosen(names: Sequence[str], request: Request) -> list[str]:
@@ -159,14 +195,20 @@ def open_label_files(path: Path, request: Request) -> LabelFiles:
         FormatError: no label files, colours without a palette, lossy files.
         LabelError: the id space cannot be told.
     """
-    suffixes = (*IMAGE, *ARRAY, *(PICKLE if request.trust_pickle else ()))
+    suffixes = SUFFIXES.get(request.asked or "", (*IMAGE, *ARRAY)) + (PICKLE if request.trust_pickle else ())
     root, names = (path.parent, [path.name]) if path.is_file() else (path, listed(path, suffixes))
     names = chosen(names, request)
     if not names:
-        _refuse_empty(path)
+        _refuse_empty(path, request.asked)
     dataset = request.dataset
     files: dict[int | str, str] = dict(unique_keys(names, str(path), dataset.matching).items())
     format_name, kind = kind_of([os.path.join(root, name) for name in _sample(list(files.values()))])
+    if request.asked and request.asked != format_name:
+        raise FormatError(
+            f"these files are {format_name} ({kind}), not {request.asked}",
+            files=[os.path.join(root, names[0])],
+            hint=f"--format {format_name}, or leave it out: formats are recognised",
+        )
     colours = colour_meaning(dataset)
     if format_name == "rgb-png" and not colours:
         raise _colours_unexpected(os.path.join(root, names[0]), dataset)
@@ -193,16 +235,16 @@ def open_label_files(path: Path, request: Request) -> LabelFiles:
 
 def kind_of(paths: Sequence[str]) -> tuple[str, str]:
     """Format name and description of label files, from the header of some of them."""
+    found = [head for item in paths if item.lower().endswith(PNG) and (head := peek(item)) is not None]
+    if any(head.color_type in RGB_TYPES for head in found):
+        return "rgb-png", "RGB PNG by palette"
     path = paths[0].lower()
     if path.endswith((*ARRAY, *PICKLE)):
         return "label-array", "NumPy arrays"
     if path.endswith(TIFF):
         return "label-tiff", "TIFF label maps"
-    if not path.endswith(PNG):
+    if not path.endswith(PNG) or not found:
         return "label-image", "label images"
-    found = [header(item) for item in paths]
-    if any(head.color_type in RGB_TYPES for head in found):
-        return "rgb-png", "RGB PNG by palette"
     name = {0: "grey", 3: "indexed"}.get(found[0].color_type, "grey")
     return "label-png", f"{name} {found[0].bit_depth}-bit PNG label maps"
 
@@ -266,7 +308,13 @@ def _sample(items: list[ItemT]) -> list[ItemT]:
 def _size(path: str) -> tuple[int, int] | None:
     if not path.lower().endswith(PNG):
         return None
-    head = header(path)
+    head = peek(path)
+    if head is None:
+        return None
+    if head.height * head.width > MAX_BYTES:
+        raise FormatError(
+            f"an image of {head.height}x{head.width} pixels is beyond the limit of {MAX_BYTES} bytes", files=[path], code="SB192"
+        )
     return head.height, head.width
 
 
@@ -284,7 +332,7 @@ def _instance_files(root: Path, files: Mapping[int | str, str], matching: Matchi
     return {key: found[key] for key in files}
 
 
-def _refuse_empty(path: Path) -> None:
+def _refuse_empty(path: Path, asked: str | None) -> None:
     lossy = listed(path, LOSSY) if path.is_dir() else [path.name] if path.suffix.lower() in LOSSY else []
     if lossy:
         raise FormatError(
@@ -294,7 +342,12 @@ def _refuse_empty(path: Path) -> None:
             hint="export the label maps as PNG",
             code="SB161",
         )
-    raise FormatError("no label files here", files=[str(path)], hint="a folder of PNG, TIFF, NPY or NPZ files; segbench formats lists all")
+    what = f"label files of format {asked}" if asked else "label files"
+    raise FormatError(
+        f"the folder holds no {what}" if path.is_dir() else f"this is no file of the kind {asked or 'that holds labels'}",
+        files=[str(path)],
+        hint="a folder of PNG, TIFF, NPY or NPZ files; segbench formats lists all",
+    )
 
 
 def _colours_unexpected(path: str, dataset: Dataset | None = None) -> FormatError:
@@ -315,6 +368,9 @@ def _colours_unexpected(path: str, dataset: Dataset | None = None) -> FormatErro
 def _format(name: str, title: str, layout: str, suffixes: tuple[str, ...]) -> Format:
     return Format(name, title, layout, ("semantic",), suffixes, sniff, open_label_files)
 
+
+SUFFIXES = {"label-png": PNG, "rgb-png": PNG, "label-tiff": TIFF, "label-image": (".bmp", ".gif"), "label-array": ARRAY}
+"""Endings of each format's files."""
 
 LABEL_PNG = _format("label-png", "grey or indexed PNG, 1 to 16 bits", "one file per image; values are class ids", PNG)
 RGB_PNG = _format("rgb-png", "RGB PNG", "one file per image; colours of the data set's palette", PNG)

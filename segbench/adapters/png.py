@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.errors import FormatError
+from segbench.files import read
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -66,16 +67,7 @@ def header(source: bytes | str | os.PathLike[str], file: str = "") -> PngHeader:
         data = bytes(source[:HEADER_BYTES])
     else:
         file = file or os.fspath(source)
-        try:
-            descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        except OSError as error:
-            raise FormatError(f"cannot read the file: {error.strerror}", files=[file], code="SB160") from error
-        try:
-            data = os.read(descriptor, HEADER_BYTES)
-        except OSError as error:
-            raise FormatError(f"cannot read the file: {error.strerror}", files=[file], code="SB160") from error
-        finally:
-            os.close(descriptor)
+        data = read(source, MAX_BYTES, HEADER_BYTES)
     if data[:8] != SIGNATURE:
         _refuse("not a PNG file" if data else "the file is empty", file)
     if len(data) < HEADER_BYTES:
@@ -92,6 +84,31 @@ def header(source: bytes | str | os.PathLike[str], file: str = "") -> PngHeader:
     if compression or filters or interlace > 1:
         _refuse("unknown compression, filter or interlace method", file)
     return PngHeader(width, height, bit_depth, color_type, bool(interlace))
+
+
+def peek(path: str | os.PathLike[str]) -> PngHeader | None:
+    """The header of a file; None where its first bytes are not those of a PNG, whatever its name says."""
+    data = read(path, MAX_BYTES, HEADER_BYTES)
+    return header(data, os.fspath(path)) if data[:8] == SIGNATURE else None
+
+
+def palette(data: bytes, file: str = "") -> list[tuple[int, int, int]]:
+    """The colours of the PLTE chunk, in the order of their indices; none where there is no such chunk before the image data.
+
+    Raises:
+        FormatError: SB160, damaged before it.
+    """
+    header(data, file)
+    at = HEADER_BYTES
+    while at + 12 <= len(data):
+        length, kind = unpack_from(">I4s", data, at)
+        if kind == b"PLTE" and at + 12 + length <= len(data):
+            body = data[at + 8 : at + 8 + length]
+            return [(body[start], body[start + 1], body[start + 2]) for start in range(0, length - 2, 3)]
+        if kind in (b"IDAT", b"IEND"):
+            break
+        at += 12 + length
+    return []
 
 
 def headers(paths: Iterable[str | os.PathLike[str]]) -> list[PngHeader]:

@@ -42,6 +42,64 @@ def semantic(matrix: NDArray[np.int64], dataset: Dataset) -> list[str]:
     return found
 
 
+def like_a_mask(evidence: Evidence) -> bool:
+    """Whether, with more than two classes, all predictions together are one class and void: so do masks of 0 and 255 look."""
+    seen = np.unique(evidence.rows("pixels")["pred"])
+    return evidence.num_classes > 2 and len(seen) == 2 and int(seen[1]) == evidence.num_classes
+
+
+LOOKED_AT = 64
+"""Images that are compared in how many classes they hold."""
+
+MORE_VARIED = 1.25
+"""Where one side holds so many times the classes of the other, its files are looked at."""
+
+
+def most_varied(evidence: Evidence) -> tuple[str, int] | None:
+    """The side, `pred` or `gt`, whose images hold clearly more classes than the other's, and its image with the most of them."""
+    table = evidence.rows("pixels")
+    rows = slice(0, int(np.searchsorted(table["image"], LOOKED_AT)))
+    size = evidence.num_classes + 1
+    count = {}
+    for side in ("pred", "gt"):
+        distinct = np.unique(table["image"][rows].astype(np.int64) * size + table[side][rows])
+        count[side] = np.bincount(distinct // size, minlength=1)
+    for side, other in (("pred", "gt"), ("gt", "pred")):
+        if count[side].sum() > MORE_VARIED * count[other].sum():
+            return side, int(count[side].argmax())
+    return None
+
+
+ROWS = 512
+"""Rows of an image that are looked at."""
+
+BORDERS = 50
+"""Fewer borders than this tell nothing."""
+
+RAMPS = 0.3
+"""Labels that somebody drew have ramps at a few percent of their borders, interpolated ones at most of them."""
+
+
+def interpolated(values: NDArray) -> bool:
+    """Whether most borders of a label map are ramps: values that climb from one class to the next over several pixels.
+
+    A border is a stretch of pixels along a row that all differ from their left neighbours; a ramp one of two pixels or more that only
+    climbs or only falls. Interpolation between classes 2 and 9 leaves 4 and 7 on the way, which mean something else.
+    """
+    if values.ndim != 2 or values.shape[1] < 3:
+        return False
+    rows = values[:: max(1, len(values) // ROWS)].astype(np.int64)
+    steps = np.zeros((len(rows), values.shape[1] + 1), np.int64)
+    steps[:, 1:-1] = np.sign(np.diff(rows, axis=1))
+    flat = steps.ravel()
+    edges = np.flatnonzero(np.diff((flat != 0).astype(np.int8)))
+    starts, ends = edges[::2], edges[1::2]
+    total = np.concatenate([[0], np.cumsum(flat)])
+    lengths = ends - starts
+    ramps = (lengths > 1) & (np.abs(total[ends + 1] - total[starts + 1]) == lengths)
+    return len(lengths) >= BORDERS and int(ramps.sum()) > RAMPS * len(lengths)
+
+
 def refuse_binary_masks(evidence: Evidence) -> None:
     """Refuses two classes of which only the first is seen beside void on both sides: masks of 0 and 255.
 
