@@ -267,6 +267,18 @@ def test_groups_are_crowds_in_ground_truth_only(tmp_path):
     assert drawn(BITMASK.open(flags, Request("gt", CITY))) == {"a": [(1, 1, 1), (2, 1, 0)]}
 
 
+def test_values_below_the_divisor_are_classes_where_class_0_has_no_instances(tmp_path):
+    Image.fromarray(np.array([[0, 8, 5001, 5001]], np.uint16)).save(tmp_path / "a.png")
+    source = DIVIDED.open(tmp_path, Request("pred", CITY))
+    assert drawn(source) == {"a": [(1, 2, 0), (2, 1, 0)]}
+    assert source.said == "1 prediction read as instance-ids panoptic maps, label ids of city"
+    birds = Dataset(name="birds", label_divisor=256, classes=(LabelClass(id=0, name="bird", isthing=True),))
+    Image.fromarray(np.array([[1, 2, 2]], np.uint16)).save(tmp_path / "a.png")
+    found = next(DIVIDED.open(tmp_path, Request("pred", birds)).read(["a"]))
+    assert found.segment_ids.tolist() == [1, 2]
+    assert found.classes.tolist() == [0, 0]
+
+
 def test_three_channels_count_beyond_a_byte(tmp_path):
     Image.fromarray(np.array([[[5, 1, 44], [5, 0, 44], [5, 1, 44]]], np.uint8)).save(tmp_path / "a.png")
     assert drawn(CHANNELS.open(tmp_path, Request("pred", CITY))) == {"a": [(1, 1, 0), (1, 2, 0)]}

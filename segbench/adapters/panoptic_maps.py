@@ -243,25 +243,26 @@ def open_panoptic_maps(path: Path, request: Request, encoding: str, format_name:
     source = PanopticMaps(
         format_name, str(root), files, encoding, dataset.label_divisor or 0, dataset, dataset.value_map(space), request.role == "gt"
     )
-    if not request.id_space and len(dataset.spaces) > 1:
-        source = replace(source, meaning=dataset.value_map(_told_space(source, request)))
+    if encoding in ("instance-ids", "divided") or (not request.id_space and len(dataset.spaces) > 1):
+        source = _told(source, request)
     noun = "prediction" if request.role == "pred" else "ground truth"
-    return replace(
-        source, what=f"{counted(len(files), noun)} read as {encoding} panoptic maps, {source.meaning.space} ids of {dataset.name}"
-    )
+    what = f"{counted(len(files), noun)} read as {source.encoding} panoptic maps, {source.meaning.space} ids of {dataset.name}"
+    return replace(source, what=what)
 
 
-def _told_space(source: PanopticMaps, request: Request) -> str:
-    """The id space that the class values of some maps fit: that of the data set where it does, else the only other one."""
+def _told(source: PanopticMaps, request: Request) -> PanopticMaps:
+    """The source with what some of its maps tell: the id space that their class values fit, and how values below the divisor are meant."""
     keys = list(source.files)
-    seen: set[int] = set()
-    for key in keys if len(keys) <= SAMPLED else [*keys[: SAMPLED - 1], keys[-1]]:
-        ids = distinct_ids(map_values(source.file(key), source.encoding))
-        parts = parts_of(ids, source.encoding, source.divisor, lambda labels: np.zeros(len(labels), bool))
-        seen.update(parts.labels[~parts.nothing].tolist())
-    holding = spaces_holding(source.dataset, seen)
+    sampled = keys if len(keys) <= SAMPLED else [*keys[: SAMPLED - 1], keys[-1]]
+    ids = np.unique(np.concatenate([distinct_ids(map_values(source.file(key), source.encoding)) for key in sampled]))
+    if source.encoding == "divided" and ((ids > 0) & (ids < source.divisor)).any() and not source._isthing(np.zeros(1, np.int64))[0]:
+        source = replace(source, encoding="instance-ids")  # class 0 has no instances, so these values are classes
+    if request.id_space:
+        return source
+    parts = parts_of(ids, source.encoding, source.divisor, lambda labels: np.zeros(len(labels), bool))
+    holding = spaces_holding(source.dataset, parts.labels[~parts.nothing].tolist())
     fitting = holding.evaluated if request.role == "pred" and holding.evaluated else holding.known
-    return fitting[0] if fitting else source.dataset.spaces[0]
+    return replace(source, meaning=source.dataset.value_map(fitting[0] if fitting else source.dataset.spaces[0]))
 
 
 def sniff_maps(path: Path, encoding: str) -> tuple[float, str]:
