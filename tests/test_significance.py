@@ -208,14 +208,24 @@ def test_swapping_images_is_swapping_their_evidence():
                 assert values[metric][row] == pytest.approx(value, abs=1e-12), metric
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3)), max_size=30), st.sampled_from([10, 25, 100]))
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3)), max_size=30), st.sampled_from([1, 10, 25, 100]))
 @settings(max_examples=60)
 def test_the_lowest_values_that_count_several_times(rows, percent):
     values, weights = np.array([value for value, _ in rows]), np.array([[weight for _, weight in rows]], np.uint8).reshape(1, -1)
     order = np.argsort(values, kind="stable")
     copies = np.sort(np.repeat(values, weights[0]))
     expected = copies[: max(1, int(percent / 100 * len(copies)))].mean() if len(copies) else np.nan
-    assert lowest_mean(values[order], weights[:, order], percent)[0] == pytest.approx(expected, nan_ok=True)
+    assert lowest_mean(values, order, weights, percent)[0] == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_lowest_values_that_hardly_count():
+    values = np.arange(1000) / 1000
+    weights = np.zeros((2, 1000), np.uint8)
+    weights[0, 900:] = 1  # those at the front do not count at all
+    weights[1] = 1
+    weights[1, :3] = 0
+    found = lowest_mean(np.append(values, np.nan), np.arange(1000), np.append(weights, [[9], [9]], 1).astype(np.uint8))
+    assert found.tolist() == pytest.approx([values[900:910].mean(), values[3:102].mean()])
 
 
 def test_the_ends_by_hand():

@@ -29,6 +29,9 @@ TOP_IMAGES = 20
 LARGE_SLICES = 40
 """Slices of one column at most; an id column would make one of each image."""
 
+COSTLY_DRAWS = 1000
+"""Replicates and permutations at most where one takes milliseconds, as AP of thousands of images does."""
+
 Labels = Mapping[str, Mapping[str, str]]
 NO_GATES = Policy()
 
@@ -286,6 +289,10 @@ class _Task:
         self.first, self.second = first, second
         self.task, self.policy, self.how, self.identical = task, policy, how, identical
         self.sides = [measure(task, side.evidences[task], side.dataset_spec, side.rules(task)) for side in (first, second)]
+        self.permutations = policy.permutations
+        if self.sides[0].costly:
+            self.how = replace(how, replicates=min(how.replicates, COSTLY_DRAWS))
+            self.permutations = min(policy.permutations, COSTLY_DRAWS)
         headline = next((metric for metric in self.sides[0].means if metric in first.tasks[task].metrics), None)
         self.headline = headline
         self.headline_family = self.sides[0].means[headline] if headline else None
@@ -311,7 +318,7 @@ class _Task:
         names = [*self.metrics, *(f"{family}/{label}" for family in self.families for label in self.sides[0].names)]
         if self.identical:
             return {metric: _unchanged(stored[0].get(metric)) for metric in names}
-        resampled = differences(self.sides[0], self.sides[1], self.how, self.policy.permutations, self.families)
+        resampled = differences(self.sides[0], self.sides[1], self.how, self.permutations, self.families)
         return {metric: _stored(resampled.get(metric), stored[0].get(metric), stored[1].get(metric)) for metric in names}
 
     @property
@@ -321,7 +328,7 @@ class _Task:
             return {}
         sides = [{label: self._part(side, rows) for label, rows in self.parts.items()} for side in (self.first, self.second)]
         pairs = {label: (rows, sides[0][label], sides[1][label]) for label, rows in self.parts.items()}
-        return slice_differences(self.sides[0], self.sides[1], pairs, self.how, self.policy.permutations)
+        return slice_differences(self.sides[0], self.sides[1], pairs, self.how, self.permutations)
 
     def _part(self, side: Result, rows: np.ndarray) -> Measure:
         return measure(self.task, side.evidences[self.task].select(rows), side.dataset_spec, side.rules(self.task))
@@ -417,7 +424,7 @@ def _unchanged(value: float | None) -> Difference:
 def _stored(resampled: Difference | None, before: float | None, after: float | None) -> Difference:
     delta = None if before is None or after is None else after - before
     if resampled is None or delta is None:
-        return Difference(before, after, delta)
+        return Difference(before, after, delta, reason=None if delta is None else "not resampled on a set of this size")
     return replace(resampled, baseline=before, candidate=after, delta=delta)
 
 

@@ -115,7 +115,8 @@ class InstanceMeasure(Measure):
         last = len(self.rules.max_detections) - 1
         whole = [(0, last), *((area, last) for area in range(1, len(self.rules.area_ranges))), *((0, limit) for limit in range(last))]
         size = len(self.evidence.rows("detections")["image"]) * len(self.compared)
-        return whole if size * len(whole) <= AFFORDABLE else whole[:1]
+        self.costly = size * len(whole) > AFFORDABLE
+        return whole[:1] if self.costly else whole
 
     def _curve(self, family: str, area: int, limit: int) -> Curve:
         matches, detections = self.matches[family], self.evidence.rows("detections")

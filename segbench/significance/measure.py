@@ -15,7 +15,7 @@ from segbench.errors import ConfigError
 from segbench.evidence import Evidence
 from segbench.protocols import RuleSet
 from segbench.significance.columns import Columns
-from segbench.significance.units import CHUNK_BYTES, Units, Weights
+from segbench.significance.units import Units, Weights
 
 Values = dict[str, NDArray[np.float64]]
 """Metric id -> float64[B], one value per replicate, NaN where undefined."""
@@ -35,9 +35,11 @@ class Measure(ABC):
         names: The classes.
         families: Metrics of a class, such as `semantic/iou`; of one class `semantic/iou/road`.
         means: Metric of the whole set -> the metric of a class whose mean it is.
+        costly: Whether replicates take milliseconds each.
     """
 
     interval_method: ClassVar[str]
+    costly = False
     families: tuple[str, ...]
     means: Mapping[str, str]
 
@@ -64,20 +66,9 @@ class Measure(ABC):
     def truth_images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(image, class) of every class that is in an image's ground truth, once each."""
 
+    @abstractmethod
     def effects(self, other: Self, metrics: Sequence[str]) -> Values:
         """What each image alone does to a metric: the change when only that image comes from the other run, float64[N]."""
-        count = len(self.evidence.images)
-        base = self.values(np.ones((1, count), np.uint8))
-        parts: dict[str, list[NDArray]] = {name: [] for name in metrics}
-        size = max(1, min(512, CHUNK_BYTES // max(count, 1)))
-        for start in range(0, count, size):
-            stop = min(start + size, count)
-            weights = np.zeros((stop - start, count), np.uint8)
-            weights[np.arange(stop - start), np.arange(start, stop)] = 1
-            mixed = self.swapped(other, weights)[0]
-            for name in metrics:
-                parts[name].append(mixed[name] - base[name])
-        return {name: np.concatenate(part) if part else np.zeros(0) for name, part in parts.items()}
 
     def support(self, units: Units) -> NDArray[np.int64]:
         """int64[C]: how many units have the class in their ground truth."""
@@ -103,6 +94,24 @@ class SumsMeasure(Measure):
         mine = self.finish(self.columns.split(self.columns.totals - moved), families)
         theirs = self.finish(self.columns.split(other.columns.totals + moved), families)
         return mine, theirs
+
+    def effects(self, other: Self, metrics: Sequence[str]) -> Values:
+        difference, count = self.difference(other), len(self.evidence.images)
+        width = len(difference.starts) - 1
+        order = np.argsort(difference.rows, kind="stable")
+        column = np.repeat(np.arange(width), np.diff(difference.starts))[order]
+        rows, values = difference.rows[order], difference.values[order]
+        base = self.finish(self.columns.split(self.columns.totals), ())
+        parts: dict[str, list[NDArray]] = {name: [] for name in metrics}
+        for start in range(0, count, 512):
+            stop = min(start + 512, count)
+            first, last = np.searchsorted(rows, (start, stop))
+            moved = np.zeros((width, stop - start))
+            moved[column[first:last], rows[first:last] - start] = values[first:last]
+            mixed = self.finish(self.columns.split(self.columns.totals - moved), ())
+            for name in metrics:
+                parts[name].append(mixed[name] - base[name])
+        return {name: np.concatenate(part) if part else np.zeros(0) for name, part in parts.items()}
 
     def difference(self, other: Self) -> Columns:
         """This run's columns minus the other's; made once per pair."""
