@@ -19,12 +19,12 @@ def read_table(file: str | PathLike) -> dict[str, dict[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream)
+            columns = list(reader.fieldnames or ())
             rows = list(reader)
     except OSError as error:
         raise FormatError(f"the images' table cannot be read: {error.strerror}", files=[str(path)]) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"the images' table is no CSV: {error}", files=[str(path)]) from error
-    columns = list(reader.fieldnames or ())
     if len(columns) < 2:
         raise FormatError("the images' table needs an id column and another one", files=[str(path)], hint="id,weather")
     key = next((column for column in ("id", "image_id") if column in columns), columns[0])
