@@ -64,6 +64,11 @@ class CocoInstances:
             self.places.clear()
             self.places.update({key: place for place, key in enumerate(self.keys)})
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether masks can be compared, not boxes alone."""
+        return "segm" in self.families
+
     def read(self, keys: Sequence[ImageId], sizes: NDArray[np.int32] | None = None, masks: bool = True) -> InstanceBatch:
         """The instances of some images, decoded.
 

@@ -238,6 +238,11 @@ class MemoryInstances:
         masks = any(any(sample.get(key) is not None for key in KEYS["masks"]) for sample in self.samples.values())
         return ("segm", "bbox", "boundary") if masks or not self.samples else ("bbox",)
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether masks can be compared, not boxes alone."""
+        return "segm" in self.families
+
     def read(self, keys: Sequence[ImageId], sizes: NDArray[np.int32] | None = None, masks: bool = True) -> InstanceBatch:
         """The instances of some images."""
         place = {key: index for index, key in enumerate(self.keys)}

@@ -20,12 +20,6 @@ _AP = (
 _AR = "mean over IoU thresholds and classes of the highest recall with at most {limit} detections per image and category; matches by {iou}"
 _NO_TRUTH = "no ground truth that counts"
 _TOOLS = (
-    "pycocotools, hotcoco and vernier are equal to the bit; faster-coco-eval differs in the last ones. detectron2 and MMDetection drop the "
-    "box of a mask before they load it, which moves results between sizes: under coco the box's area counts where the file has boxes. "
-    "torchmetrics gives -1 where a value is undefined."
-)
-_TRUTH = "no ground truth that counts"
-_TOOLS = (
     "pycocotools takes sizes of detections from their boxes where the file has boxes, ignores matches with annotation id 0, and prints -1 "
     "where undefined. faster-coco-eval differs in the last bits. torchmetrics gives what its backend gives. cityscapesScripts integrates "
     "the curve at every score and matches above, not from, the threshold. A limit of 100 detections is per image and category."
