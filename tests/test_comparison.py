@@ -140,7 +140,7 @@ def test_other_ground_truth_classes_protocol_or_task():
     assert "--protocol pooled" in str(caught.value)
     renamed = made(1)
     with pytest.raises(ComparabilityError, match="no task in common"):
-        compare(renamed, replace(renamed, tasks={"other": renamed.tasks["semantic"]}))
+        compare(renamed, replace(renamed, tasks={"panoptic": renamed.tasks["semantic"]}))
 
 
 def test_a_metric_that_vanishes():
