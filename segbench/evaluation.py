@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from segbench import __version__, jobs, protocols
+from segbench import __version__, jobs, protocols, scrutiny
 from segbench.adapters.base import Layout, Request
 from segbench.adapters.pairing import MISSING_RULES, pair
 from segbench.datasets import Dataset
 from segbench.errors import ConfigError, counted
-from segbench.evidence import Evidence, merge
+from segbench.evidence import merge
 from segbench.jobs import Plan, Progress
 from segbench.metrics import tasks
 from segbench.opening import (
@@ -149,9 +149,7 @@ def evaluate(
     evidence = merge([outcome.evidence for outcome in accumulated])
     if chosen == "semantic" and num_classes == 2 and ignore_index is None:
         tasks.refuse_binary_masks(evidence)
-    if tasks.deserves_a_look(chosen, evidence):
-        from segbench import scrutiny
-
+    if chosen == "semantic":
         warnings += scrutiny.look(plan, evidence)
     if evidence.repeated:
         warnings.append(f"{counted(evidence.repeated, 'image')} given again with equal contents: counted once")

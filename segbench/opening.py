@@ -18,7 +18,6 @@ from segbench.errors import SHOWN, ConfigError, FormatError, LabelError, Pairing
 from segbench.files import exists
 from segbench.metrics import tasks
 
-
 IN_MEMORY = {"semantic": "array", "panoptic": "panoptic-array"}
 """The format that takes samples in memory, by task."""
 

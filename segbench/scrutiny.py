@@ -1,4 +1,4 @@
-"""A second look at files whose evidence is suspicious: what the pixels say that counts do not."""
+"""A second look at a few files after an evaluation: what their pixels say that counts do not."""
 
 from __future__ import annotations
 
@@ -25,22 +25,19 @@ def look(plan: Plan, evidence: Evidence) -> list[str]:
     """
     if suspicions.like_a_mask(evidence):
         _refuse_masks(plan)
-    varied = suspicions.most_varied(evidence)
-    if varied is None:
-        return []
-    side, image = varied
-    pair = dict(zip((gt for _, gt in plan.pairs), plan.pairs, strict=True)).get(evidence.images.ids[image])
-    key = pair and pair[0 if side == "pred" else 1]
-    if key is None:
-        return []
-    sample = _read(plan.pred if side == "pred" else plan.gt, key)
-    if not suspicions.interpolated(sample.values):
-        return []
-    noun = "predictions" if side == "pred" else "ground truth"
-    return [
-        f"[SB161] the {noun} look interpolated: at most borders the values climb over several pixels, through classes that are not there, "
-        f"as in {sample.file}; resize labels by nearest neighbour"
-    ]
+    found = []
+    for place, (side, source, noun) in enumerate((("pred", plan.pred, "predictions"), ("gt", plan.gt, "ground truth"))):
+        image = suspicions.most_varied(evidence, side)
+        key = None if image is None else plan.pairs[int(evidence.images.order[image])][place]
+        if key is None:
+            continue
+        sample = _read(source, key)
+        if suspicions.interpolated(sample.values):
+            found.append(
+                f"[SB161] the {noun} look interpolated: at many borders the values climb over several pixels, through classes that are not "
+                f"there, as in {sample.file}; resize labels by nearest neighbour"
+            )
+    return found
 
 
 def _refuse_masks(plan: Plan) -> None:

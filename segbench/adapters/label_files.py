@@ -89,11 +89,12 @@ class LabelFiles:
         return os.path.join(self.root, self.files[key])
 
     def overlooked(self, keys: Sequence[int | str]) -> dict[int | str, str]:
-        """What stands in the folder under the name of an image that is not there, such as a JPEG or a folder, and why it is no label file."""
-        wanted, found = set(keys), {}
+        """What stands in the folder under the name of a missing image, such as a JPEG or a folder, and why it is no label file."""
+        wanted = set(keys)
+        found: dict[int | str, str] = {}
         for name in listed(Path(self.root), (*LOSSY, *IMAGE, *ARRAY, *PICKLE)):
-            if (key := key_of(name)) in wanted:
-                found[key] = f"{name} is there, but {'lossy' if name.lower().endswith(LOSSY) else 'not of this format'}"
+            if (stem := key_of(name)) in wanted:
+                found[stem] = f"{name} is there, but {'lossy' if name.lower().endswith(LOSSY) else 'not of this format'}"
         for key in keys:
             for ending in (*PNG, *TIFF, *ARRAY):
                 if os.path.isdir(os.path.join(self.root, f"{key}{ending}")):

@@ -113,15 +113,6 @@ def suspicions(task: str, evidence: Evidence, dataset: Dataset) -> list[str]:
     return check(evidence, dataset) if check else []
 
 
-def deserves_a_look(task: str, evidence: Evidence) -> bool:
-    """Whether the evidence alone suggests that files hold something else than labels, so that some should be looked at again."""
-    if task != "semantic":
-        return False
-    from segbench.metrics import suspicions
-
-    return suspicions.like_a_mask(evidence) or suspicions.most_varied(evidence) is not None
-
-
 def refuse_binary_masks(evidence: Evidence) -> None:
     """Refuses 0/255 masks read as two classes; see `segbench.metrics.suspicions`."""
     from segbench.metrics import suspicions
