@@ -22,6 +22,7 @@ __all__ = [
     "accumulator",
     "evaluate",
     "inspect",
+    "profile",
 ]
 
 _EXPORTS = {
@@ -31,6 +32,7 @@ _EXPORTS = {
     "Result": "segbench.results",
     "Dataset": "segbench.datasets",
     "inspect": "segbench.inspection",
+    "profile": "segbench.profiling",
     "SegbenchError": "segbench.errors",
     "InputError": "segbench.errors",
 }
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from segbench.errors import InputError, SegbenchError
     from segbench.evaluation import evaluate
     from segbench.inspection import inspect
+    from segbench.profiling import profile
     from segbench.results import Result
 
 

@@ -14,6 +14,7 @@ from segbench import __version__
 COMMANDS = {
     "evaluate": "Scores of predictions against ground truth.",
     "compare": "Is a model better than another, and does it pass the gates?",
+    "profile": "What a model costs: MACs, latency, memory, and its head's share.",
     "inspect": "What a path holds, which data set it fits, what is wrong with it.",
     "explain": "What a metric means, and which tools give another number and why.",
     "datasets": "The data sets that are known by name.",

@@ -139,6 +139,8 @@ def _base(model: Any, dtype: str, device: str, backend: str | None, post: str, e
         raise ConfigError(f"no post-processing is called {post!r}", hint=f"one of {', '.join(specs.POSTS)}")
     if estimator not in specs.ESTIMATORS:
         raise ConfigError(f"no estimator is called {estimator!r}", hint=f"one of {', '.join(specs.ESTIMATORS)}")
+    if neck_in not in ("head", "backbone"):
+        raise ConfigError(f"a neck belongs to head or backbone, not to {neck_in!r}")
     if not isinstance(model, str) and not callable(model):
         raise ConfigError(f"{type(model).__name__} is no model", hint="a target, a torch module or a callable")
     return Spec(

@@ -118,7 +118,7 @@ def family_of(modules: Sequence[Named]) -> str | None:
     return next((family.name for module in modules for family in FAMILIES if _is_of(module.kind, family.classes)), None)
 
 
-def _by_name(modules: Sequence[Named], paths: list[str], neck: str | None, neck_in: str) -> tuple[Split | None, str]:
+def _by_name(modules: Sequence[Named], paths: list[str], neck: str | None, neck_in: str) -> tuple[Split | None, str | None]:
     """Exactly one child is called a backbone and another is called a head: anything less is not decided."""
     parent = ""
     while True:
@@ -128,7 +128,7 @@ def _by_name(modules: Sequence[Named], paths: list[str], neck: str | None, neck_
         heads = [names[name] for name in HEADS if name in names]
         if len(backbones) == 1 and heads:
             necks = _existing(neck, paths) if neck else [names[name] for name in NECKS if name in names]
-            return Split(backbone=backbones, neck=necks, decided="name", neck_in=neck_in), "by name"
+            return Split(backbone=backbones, neck=necks, decided="name", neck_in=neck_in), None
         if len(backbones) > 1:
             return None, f"several modules may be the backbone ({', '.join(backbones)})"
         if len(children) != 1:

@@ -44,7 +44,7 @@ def stage(samples: Sequence[int], method: str, confidence: float, implementation
     interval = median_interval(samples, confidence)
     return Stage(
         p50=round(median(samples)),
-        interval=None if interval is None else (interval.low, interval.high),
+        interval=None if interval is None else (int(interval.low), int(interval.high)),
         n=len(samples),
         method=method,
         implementation=implementation,

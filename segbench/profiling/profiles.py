@@ -50,14 +50,15 @@ class Profiles:
 
     @classmethod
     def load(cls, *files: str | os.PathLike) -> Profiles:
-        """Reads files and merges them: a record that several hold counts once.
+        """Reads a file, or several and merges them: a record that several hold counts once.
 
         Raises:
             FormatError: not a profile, damaged, of another schema, or one record with two contents.
         """
         if not files:
             raise ConfigError("no profiles are named")
-        return cls.merge([_read(Path(file)) for file in files])
+        parts = [_read(Path(file)) for file in files]
+        return parts[0] if len(parts) == 1 else cls.merge(parts)
 
     @classmethod
     def merge(cls, parts: Iterable[Profiles]) -> Profiles:
@@ -163,7 +164,7 @@ def _read(path: Path) -> Profiles:
         raise FormatError(f"the profile cannot be read: {error.strerror}", files=[str(path)]) from error
     try:
         header = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"damaged profile: {error}", files=[str(path)]) from error
     found = header.get("schema") if isinstance(header, dict) else None
     if found != SCHEMA:
@@ -172,7 +173,7 @@ def _read(path: Path) -> Profiles:
         )
     try:
         document = msgspec.convert(header, Document)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, OverflowError) as error:
         raise FormatError(f"damaged profile: {error}", files=[str(path)]) from error
     edited: Sequence[Record] = [record for record in document.records if record.id != record.digest()]
     if edited:

@@ -142,7 +142,7 @@ class Stage(Base, kw_only=True):
     """Time of one part. `method`: `in-situ` (inside the whole run), `counterfactual` (alone, by turns with the whole), `alone`."""
 
     p50: Nanoseconds
-    interval: tuple[float, float] | None = None
+    interval: tuple[int, int] | None = None
     n: Count
     method: str
     implementation: str | None = None
