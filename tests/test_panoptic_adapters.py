@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -127,6 +129,17 @@ def test_maps_with_one_channel_are_refused(tmp_path, image):
     path = write(tmp_path)
     Image.fromarray(image).save(tmp_path / "preds/7.png")
     assert refusal(path).code == "SB154"
+
+
+def test_16_bit_colours_are_refused(tmp_path):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    path = write(tmp_path)
+    head = chunk(b"IHDR", struct.pack(">2I5B", 1, 1, 16, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(7)))
+    (tmp_path / "preds/7.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + pixels + chunk(b"IEND", b""))
+    assert refusal(path).code == "SB165"
 
 
 @pytest.mark.parametrize(
