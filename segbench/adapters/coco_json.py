@@ -20,6 +20,8 @@ from segbench.samples import ImageId
 CHUNK = 8 * 2**20
 """Bytes of a results file that are decoded at a time."""
 
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError)
+
 _FIELDS = {"score": "SB140", "image_id": "SB122", "category_id": "SB110", "segmentation": "SB102", "bbox": "SB172"}
 
 
@@ -121,7 +123,7 @@ def read_results(path: str | os.PathLike) -> ResultColumns:
     try:
         for rows in _chunks(path):
             builder.add(rows)
-    except msgspec.DecodeError:
+    except _NOT_JSON:
         # cut at a wrong place, or really wrong: the whole file tells, with the number of the row
         builder = _Builder(str(path))
         builder.add(_whole(path))
@@ -313,7 +315,7 @@ def _whole(path: str | os.PathLike) -> list[ResultRow]:
         if data.lstrip().startswith(b"{"):
             return msgspec.json.decode(data, type=_ResultFile).annotations
         return msgspec.json.decode(data, type=list[ResultRow])
-    except msgspec.DecodeError as error:
+    except _NOT_JSON as error:
         raise _wrong(error, data, str(path)) from None
 
 
@@ -323,7 +325,7 @@ def _parsed_truth(path: str, size: int, modified: int) -> TruthFile:
         data = file.read()
     try:
         return msgspec.json.decode(data, type=TruthFile)
-    except msgspec.DecodeError as error:
+    except _NOT_JSON as error:
         raise _wrong(error, data, path) from None
 
 
@@ -373,7 +375,7 @@ def truth_segmentations(rows: Sequence[AnnotationRow], name: Callable[[int], str
         if text[:1] == b"{":
             try:
                 mask = decoder.decode(text)
-            except msgspec.DecodeError as error:
+            except _NOT_JSON as error:
                 raise FormatError(f"the mask of {name(index)} cannot be read: {error}", files=[file], code="SB102") from None
             stated[index] = mask.size
             kinds[index] = COUNTS if isinstance(mask.counts, str) else RUNS
@@ -394,7 +396,7 @@ def boxes_as_masks(segmentations: Segmentations, boxes: NDArray[np.float64]) -> 
     return Segmentations(segmentations.text, segmentations.starts, segmentations.stops, kinds, segmentations.sizes)
 
 
-def _wrong(error: msgspec.DecodeError, data: bytes, file: str) -> FormatError:
+def _wrong(error: Exception, data: bytes, file: str) -> FormatError:
     if isinstance(error, msgspec.ValidationError):
         return _wrong_field(error, file)
     if any(word in data for word in (b": NaN", b":NaN", b": Infinity", b":Infinity", b": -Infinity", b":-Infinity")):

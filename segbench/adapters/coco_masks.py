@@ -139,7 +139,7 @@ def _spelled(rows: Segmentations, sizes: NDArray, boxes: NDArray, name: Callable
                 texts.append(counts_of_polygons([_corners(boxes[row])], size))
             else:
                 raise FormatError("it has no mask", hint="add its segmentation, or evaluate boxes alone: --metrics 'bbox/*'", code="SB170")
-        except (InputError, msgspec.DecodeError) as error:
+        except (InputError, msgspec.DecodeError, UnicodeDecodeError) as error:
             reason = error.message if isinstance(error, InputError) else f"not JSON ({error})"
             code, hint = (error.code, error.hint) if isinstance(error, InputError) else ("SB102", None)
             raise FormatError(f"the mask of {name(row)} cannot be used: {reason}", files=[file], hint=hint, code=code) from None
