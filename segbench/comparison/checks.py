@@ -37,7 +37,7 @@ def comparable(baseline: Result, candidate: Result, intersect: bool = False) -> 
         first.evidences[task].images.ids == second.evidences[task].images.ids for task in shared
     ):
         return first, second, notes
-    common = _common_images(first, second, shared, intersect)
+    common = _comm_on_images(first, second, shared, intersect)
     count = len(common)
     if count != baseline.images["count"] or count != candidate.images["count"]:
         notes.append(
@@ -109,7 +109,7 @@ def _restricted(result: Result, shared: Sequence[str]) -> Result:
     )
 
 
-def _common_images(first: Result, second: Result, shared: Sequence[str], intersect: bool) -> list[ImageId]:
+def _comm_on_images(first: Result, second: Result, shared: Sequence[str], intersect: bool) -> list[ImageId]:
     ids = [[result.evidences[task].images.ids for task in shared] for result in (first, second)]
     sets = [set.intersection(*map(set, sides)) for sides in ids]
     both = sets[0] & sets[1]
