@@ -20,7 +20,8 @@ from segbench.accumulation import accumulator
 from segbench.comparison import Comparison, Options, compare
 from segbench.comparison.comparing import LARGE_SLICES, first_run
 from segbench.comparison.labels import read_table
-from segbench.errors import ComparabilityError, ConfigError, FormatError
+from segbench.comparison.shards import merge_results
+from segbench.errors import ComparabilityError, ConfigError, FormatError, InputError
 from segbench.gates import Policy
 from segbench.reporting import github, markdown, page, tables, words
 from segbench.results import Result
@@ -469,3 +470,57 @@ def test_damaged_runs_are_refused(run, runs, tmp_path):
         (folder / name).write_bytes(damage(data))
         code, _, err = run(runs / "model_b", folder)
         assert code == 3, err
+
+
+def test_shards_are_the_whole(capsys, tmp_path, runs):
+    whole = Result.load(runs / "model_a")
+    assert cli.run(["slice", str(runs / "model_a"), "--by", r"(\d)$", "-o", str(tmp_path / "parts")]) == 0
+    shards = sorted(map(str, (tmp_path / "parts").iterdir()), reverse=True)
+    assert len(shards) == 10
+    assert cli.run(["merge", *shards, "-o", str(tmp_path / "whole"), "--name", "again"]) == 0
+    merged = Result.load(tmp_path / "whole")
+    assert merged.tasks == whole.tasks
+    assert merged.dataset == whole.dataset
+    assert merged.model == {"name": "again"}
+    assert (tmp_path / "whole" / "evidence.npz").read_bytes() == (runs / "model_a" / "evidence.npz").read_bytes()
+    capsys.readouterr()
+    assert cli.run(["merge", *shards, shards[0], "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "given more than once" in captured.out
+    assert json.loads(captured.out)["images"]["count"] == 12
+
+
+def test_shards_that_do_not_fit():
+    with pytest.raises(ComparabilityError, match="different classes"):
+        merge_results([made(1), made(1, names=("a", "b"))])
+    with pytest.raises(ComparabilityError, match="scored differently"):
+        merge_results([made(1), made(1, protocol="voc")])
+    with pytest.raises(InputError, match="twice with different contents"):
+        merge_results([made(1), made(2)])
+    with pytest.raises(ConfigError, match="nothing to merge"):
+        merge_results([])
+
+
+def test_slices_on_the_command_line(capsys, tmp_path, runs):
+    rows = [f"street_{number:06},{'rain' if number % 2 else 'sun'}" for number in range(1, 13)]
+    (tmp_path / "images.csv").write_text("id,weather\n" + "\n".join(rows), encoding="utf-8")
+    assert cli.run(["slice", str(runs / "model_a"), "--by", "weather", "--images", str(tmp_path / "images.csv"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [(part["slice"], part["num_images"]) for part in document["slices"]] == [("rain", 6), ("sun", 6)]
+    assert "semantic/kappa" in document["slices"][0]["metrics"]
+    assert cli.run(["slice", str(runs / "model_a"), "--by", "wether", "--images", str(tmp_path / "images.csv")]) == 2
+
+
+def test_power(capsys, runs):
+    both = [str(runs / "model_a"), str(runs / "model_b")]
+    assert cli.run(["power", *both, "--target", "0.5pt", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    row = next(row for row in document["metrics"] if row["metric"] == "semantic/miou")
+    assert row["detectable"] == pytest.approx(2.80 * row["se"], rel=1e-3)
+    assert row["needed"] == pytest.approx(12 * (row["detectable"] / 0.005) ** 2, abs=1)
+    assert not row["assumed"]
+    assert cli.run(["power", both[0], "--target", "2%"]) == 0
+    captured = capsys.readouterr()
+    assert "half shared" in captured.err
+    assert cli.run(["power", both[0], "--target", "0pt"]) == 2
+    assert cli.run(["power", both[0], "--target", "1"]) == 2
