@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench import datasets, protocols
-from segbench.adapters.arrays import array_meaning, as_numpy
+from segbench.adapters.arrays import array_meaning, as_numpy, is_memory, plain_id
 from segbench.adapters.base import Layout
-from segbench.adapters.images import labels_from_array
+from segbench.adapters.images import channels, check_layout, check_threshold, labels_from_array
 from segbench.datasets import Dataset
-from segbench.errors import ConfigError, PairingError
+from segbench.errors import ComparabilityError, ConfigError, FormatError, PairingError
 from segbench.evaluation import environment
 from segbench.evidence import Evidence
 from segbench.metrics import tasks
+from segbench.opening import asked_metrics
 from segbench.results import Result, dataset_digest, score
 from segbench.samples import ImageId, LabelMap, ValueMap
 
@@ -33,7 +34,7 @@ def accumulator(
     dataset: str | PathLike | Dataset,
     *,
     protocol: str | None = None,
-    metrics: Sequence[str] = (),
+    metrics: Sequence[str] | str | None = (),
     id_space: str | None = None,
     gt_id_space: str | None = None,
     layout: Layout = "CHW",
@@ -46,12 +47,17 @@ def accumulator(
         task: `semantic`.
         dataset: A preset's name, a data set file, or a `Dataset`; `segbench.datasets.simple(19)` makes one from a number of classes.
         protocol: Named rules; the data set's own where None.
-        metrics: Patterns of metrics that cost extra, such as `boundary_iou`.
+        metrics: Patterns of metrics that cost extra, such as `boundary_iou`; one may be given as it is.
         id_space, gt_id_space: Which ids the arrays hold; class indices, as models write them, where None.
         layout: Axes of score arrays, batch axis left out.
         threshold: For one-channel scores: foreground is `score >= threshold`.
         name: The model's name in results.
     """
+    if tasks.TASKS.get(task) and task != "semantic":
+        raise ConfigError(f"an accumulator takes label maps, not the {task} task", hint="segbench.evaluate takes files of every task")
+    check_layout(layout)
+    check_threshold(threshold)
+    metrics = asked_metrics(metrics)
     labels = dataset if isinstance(dataset, Dataset) else datasets.load(dataset)
     rules = protocols.load(protocol or labels.protocol(task), task)
     meanings = array_meaning(labels, id_space), array_meaning(labels, gt_id_space)
@@ -91,9 +97,14 @@ class Accumulation:
             gt: Labels (H, W).
             image_id: Its id; a running number where None, which cannot tell repeated images apart.
         """
-        key: ImageId = self._count if image_id is None else _plain_id(image_id)
-        values = labels_from_array(as_numpy(pred, "pred"), layout=self._layout, threshold=self._threshold, file=f"pred {key!r}")
-        truth = labels_from_array(as_numpy(gt, "gt"), file=f"gt {key!r}")
+        key: ImageId = self._count if image_id is None else plain_id(image_id)
+        scores, drawn = as_numpy(pred, "pred"), as_numpy(gt, "gt")
+        if drawn.dtype.kind == "f" and drawn.ndim > 2:
+            raise FormatError(f"gt {key!r} holds scores of shape {drawn.shape}; ground truth is labels", code="SB180")
+        values = labels_from_array(
+            scores, layout=self._layout, num_classes=channels(self._pred_meaning), threshold=self._threshold, file=f"pred {key!r}"
+        )
+        truth = labels_from_array(drawn, file=f"gt {key!r}")
         self._inner.update(
             (LabelMap(key, values, self._pred_meaning, f"pred {key!r}"),), (LabelMap(key, truth, self._gt_meaning, f"gt {key!r}"),)
         )
@@ -105,6 +116,9 @@ class Accumulation:
         Raises:
             PairingError: the two sides, or the ids, differ in number.
         """
+        for side in (preds, gts):
+            if not is_memory(side):
+                raise ConfigError(f"a batch is arrays, not a {type(side).__name__}", hint="pass a list of arrays, or one with a batch axis")
         images = [list(side) if isinstance(side, list | tuple) else list(as_numpy(side)) for side in (preds, gts)]
         ids = list(image_ids) if image_ids is not None else [None] * len(images[1])
         if not len(images[0]) == len(images[1]) == len(ids):
@@ -113,7 +127,20 @@ class Accumulation:
             self.add(pred, gt, image_id=image_id)
 
     def merge(self, *others: Accumulation) -> Accumulation:
-        """A new accumulation of all their images. With more than one worker give image ids: running numbers repeat."""
+        """A new accumulation of all their images. With more than one worker give image ids: running numbers repeat.
+
+        Raises:
+            ComparabilityError: they are of other tasks or classes.
+            ConfigError: no accumulations.
+        """
+        for other in others:
+            if not isinstance(other, Accumulation):
+                raise ConfigError(f"accumulations are merged with accumulations, not with a {type(other).__name__}")
+            if other.task != self.task or other.dataset.payload() != self.dataset.payload():
+                raise ComparabilityError(
+                    f"the classes of {other.dataset.name} ({other.task}) are not those of {self.dataset.name} ({self.task})",
+                    hint="make every worker's accumulator of the same data set",
+                )
         merged = Accumulation(
             self.task,
             self.dataset,
@@ -138,6 +165,9 @@ class Accumulation:
 
     def load_arrays(self, *parts: Mapping[str, NDArray]) -> Accumulation:
         """A new accumulation of this one's images and those of other processes' `arrays()`."""
+        for part in parts:
+            if not isinstance(part, Mapping):
+                raise ConfigError(f"load_arrays takes what arrays() gives, not a {type(part).__name__}")
         inner = [type(self._inner).from_arrays({key: np.asarray(value) for key, value in part.items()}, self.dataset) for part in parts]
         others = [
             Accumulation(self.task, self.dataset, self.protocol, part, self._pred_meaning, self._gt_meaning, "CHW", None, self.name)
@@ -166,7 +196,3 @@ class Accumulation:
             dataset_spec=self.dataset,
             evidences={self.task: evidence},
         )
-
-
-def _plain_id(image_id: Any) -> ImageId:
-    return image_id if isinstance(image_id, str) else int(image_id)

@@ -232,7 +232,7 @@ class Dataset(
 
     def protocol(self, task: str) -> str:
         """Name of the protocol that is used for a task where the user names none."""
-        return self.default_protocol.get(task) or USUAL_PROTOCOLS[task]  # type: ignore[call-overload]
+        return self.default_protocol.get(task) or USUAL_PROTOCOLS.get(task, "")  # type: ignore[call-overload]
 
     @cached_property
     def colors(self) -> dict[tuple[int, int, int], int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import operator
 import os
 import re
 from collections import Counter
@@ -23,6 +24,7 @@ import msgspec
 
 from segbench.dataset_schema import MAX_CLASSES, Dataset, LabelClass, Matching, Reference, ShiftedSpace
 from segbench.errors import ConfigError, FormatError
+from segbench.files import MAX_TEXT, read
 from segbench.samples import INVALID
 
 __all__ = [
@@ -113,17 +115,19 @@ def load(name_or_path: str | os.PathLike[str]) -> Dataset:
         ConfigError: no preset of that name.
         FormatError: the file is not a data set description; says where in it and what to do.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise ConfigError(f"a data set is a name or a path, not {name_or_path!r}", hint="segbench datasets lists the names")
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, os.PathLike) or text.endswith(".json") or "/" in text or os.sep in text:
-        return _read(Path(text))
+        return _described(Path(text))
     return _preset(text)
 
 
 def find(path: str | os.PathLike[str]) -> Path | None:
     """The `dataset.json` that describes a folder or file: in the folder itself, else in its parent."""
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    folder = Path(path) if os.path.isdir(path) else Path(path).parent
     candidates = (folder / "dataset.json", folder.absolute().parent / "dataset.json")
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+    return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
 
 
 def simple(num_classes: int, ignore_index: int | None = 255, names: Sequence[str] | None = None) -> Dataset:
@@ -137,6 +141,11 @@ def simple(num_classes: int, ignore_index: int | None = 255, names: Sequence[str
     Raises:
         ConfigError: the numbers contradict one another.
     """
+    for what, number in (("number of classes", num_classes), ("ignore index", ignore_index)):
+        if number is not None and (isinstance(number, bool) or not hasattr(number, "__index__")):
+            raise ConfigError(f"the {what} is a whole number, not {number!r}")
+    num_classes = operator.index(num_classes)
+    ignore_index = None if ignore_index is None else operator.index(ignore_index)
     if not 1 <= num_classes <= MAX_CLASSES:
         raise ConfigError(f"the number of classes must be 1 to {MAX_CLASSES}, not {num_classes}", hint="pass --num-classes N")
     if ignore_index is not None and 0 <= ignore_index < num_classes:
@@ -190,10 +199,11 @@ def _preset(name: str) -> Dataset:
 
 
 def _read(path: Path) -> Dataset:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"cannot read the data set description: {error.strerror}", files=[str(path)], hint="check the path") from error
+    content = read(path, MAX_TEXT).removeprefix(BOM)
+    other = {b"": "is empty", b"n": "holds null", b"[": "holds a list"}.get(content.strip()[:1])
+    if other:
+        hint = "docs/datasets.md shows an example; or name a preset with --dataset, or pass --num-classes"
+        raise FormatError(f"not a data set description: it {other}, not an object", files=[str(path)], hint=hint)
     try:
         dataset = msgspec.json.decode(content, type=Dataset)
     except (ValueError, RecursionError) as error:  # msgspec's errors and broken UTF-8 are ValueErrors
@@ -202,6 +212,35 @@ def _read(path: Path) -> Dataset:
     problem = _problem(dataset)
     if problem:
         raise FormatError(f"the data set description contradicts itself: {problem[0]}", files=[str(path)], hint=problem[1])
+    return dataset
+
+
+BOM = b"\xef\xbb\xbf"
+"""What some editors write before UTF-8."""
+
+
+def _described(path: Path) -> Dataset:
+    """A file of the user's: unlike a preset it may lack its schema or name protocols that do not exist.
+
+    Raises:
+        FormatError: it does.
+    """
+    dataset = _read(path)
+    if "schema" not in msgspec.json.decode(read(path, MAX_TEXT).removeprefix(BOM)):
+        what, hint = _explain("", b"")
+        raise FormatError(f"not a data set description: {what}", files=[str(path)], hint=hint)
+    if not dataset.tasks:
+        raise FormatError(
+            "the data set description lists no task", files=[str(path)], hint='such as "tasks": ["semantic"], or leave it out'
+        )
+    for task, name in dataset.default_protocol.items():
+        from segbench import protocols
+
+        if name not in protocols.available(task):
+            known = ", ".join(protocols.available(task))
+            raise FormatError(
+                f"default_protocol.{task} says {name!r}, which is no {task} protocol", files=[str(path)], hint=f"one of {known}"
+            )
     return dataset
 
 

@@ -115,6 +115,8 @@ def evaluate(
     check_exists(predictions, ground_truth)
     chosen, pred_format, gt_format_found = told_formats(predictions, ground_truth, task, None if adapter else format, gt_format)
     labels = resolved_dataset(ground_truth, gt_format_found, dataset, num_classes, ignore_index, say)
+    if chosen == "semantic" and chosen not in labels.tasks:
+        raise ConfigError(f"{labels.name} is not for the semantic task, but for {', '.join(labels.tasks)}", hint="name it with --task")
     rules = protocols.load(protocol or labels.protocol(chosen), chosen)
     if iou_thresholds is not None or area_ranges is not None or max_dets is not None:
         rules = tasks.customised(rules, iou_thresholds, area_ranges, max_dets)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -37,7 +39,7 @@ def opened(
     if isinstance(executor, Executor):
         yield executor, workers or getattr(executor, "_max_workers", None) or available_workers()
         return
-    name = executor or "threads"
+    name = "threads" if executor is None else executor
     count = available_workers() if workers is None else workers
     if name not in NAMES:
         raise ConfigError(
@@ -66,11 +68,17 @@ def _pool(name: str, count: int) -> Iterator[Executor]:
         from multiprocessing import get_context
 
         # spawn: a forked child inherits locks of threads that it does not have
-        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_quiet_worker)
     try:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _quiet_worker() -> None:
+    """An interruption is the parent's to handle; stdout is the result's alone, whatever code of the user prints."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdout = sys.stderr
 
 
 @contextmanager
@@ -95,7 +103,10 @@ def run(
 ) -> list[OutT]:
     """The results of all jobs, in their order; `done` is called in this thread as each one ends.
 
-    The first error cancels what has not begun and is raised.
+    An error cancels the jobs after it that have not begun; of several, the one of the first job is raised, whatever ended first.
+
+    Raises:
+        ConfigError: the executor takes no jobs, or lost its workers.
     """
     if executor is None:
         results = []
@@ -103,17 +114,36 @@ def run(
             results.append(function(job))
             done(job)
         return results
-    futures: list[Future] = [executor.submit(function, job) for job in jobs]
+    try:
+        futures: list[Future] = [executor.submit(function, job) for job in jobs]
+    except RuntimeError as error:  # a pool that was shut down, or is broken
+        raise _lost(error) from error
     position = {future: index for index, future in enumerate(futures)}
-    pending = set(futures)
+    pending, failed = set(futures), len(futures)
     try:
         while pending:
             ended, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in ended:
-                future.result()
-                done(jobs[position[future]])
+                if future.cancelled() or future.exception() is not None:
+                    failed = min(failed, position[future])
+                else:
+                    done(jobs[position[future]])
+            if failed < len(futures):
+                for future in futures[failed + 1 :]:
+                    future.cancel()
+                pending -= set(futures[failed + 1 :])
     except BaseException:
         for future in futures:
             future.cancel()
         raise
+    if failed < len(futures):
+        error = futures[failed].exception()
+        raise _lost(error) if isinstance(error, BrokenExecutor) else error  # type: ignore[misc]
     return [future.result() for future in futures]
+
+
+def _lost(error: BaseException | None) -> ConfigError:
+    return ConfigError(
+        f"the executor takes no jobs, or its workers died: {error}",
+        hint='processes need a script whose work stands under if __name__ == "__main__": and enough memory; or use executor="threads"',
+    )

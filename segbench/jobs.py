@@ -101,7 +101,7 @@ def _count_images(plan: Plan, first: int, accumulator: Any) -> dict[str, float]:
         began = time.perf_counter()
         gt = next(gts)
         pred = next(preds) if pred_key is not None else _void_like(gt)
-        if plan.resize and pred.values.shape != gt.values.shape:
+        if plan.resize and pred.values.shape != gt.values.shape and pred.values.ndim == gt.values.ndim == 2:
             pred = replace(pred, values=resized(pred.values, gt.values.shape, plan.resize))
         middle = time.perf_counter()
         accumulator.update((replace(pred, id=gt_key),), (replace(gt, id=gt_key, order=first + offset),))

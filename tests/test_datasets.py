@@ -219,8 +219,8 @@ def test_semantic_default_protocols_exist():
 def test_import_is_light_and_one_preset_reads_one_file():
     code = (
         "import sys, pathlib; from segbench import datasets\n"
-        "read = []; original = pathlib.Path.read_bytes\n"
-        "pathlib.Path.read_bytes = lambda self: read.append(self.name) or original(self)\n"
+        "read = []; original = datasets.read\n"
+        "datasets.read = lambda path, most: read.append(path.name) or original(path, most)\n"
         "datasets.load('loveda'); print(read, [m for m in ('numba', 'pandas', 'rich', 'click', 'PIL') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -275,11 +275,13 @@ CLASSES = street()["classes"]
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "does not say"),
+        (b"", "it is empty"),
+        (b"null", "it holds null"),
+        (b"{}", "does not say"),
         (b'{"schema": "segbench.dataset/1",\n "name": "a",}', "line 2"),
         (b"\xff\xfe", "line 1"),
         (b'{"schema": "segbench.dataset/1", "name": "\xff"}', "utf-8"),
-        (b'["segbench.dataset/1"]', "expected 'object'"),
+        (b'["segbench.dataset/1"]', "holds a list, not an object"),
         ({"labels": {"background": 0}}, '"schema": "segbench.dataset/1"'),
         (street(schema="segbench.dataset/9"), "upgrade segbench"),
         (street(voidids=[255]), "did you mean 'void_ids'"),
@@ -301,6 +303,8 @@ CLASSES = street()["classes"]
         (street(classes=[{**CLASSES[0], "train_id": 0}, CLASSES[1]]), r"classes\[1\] \(car\) has no train_id"),
         (street(classes=[{**CLASSES[0], "train_id": 255}]), "which is the train_ignore_index"),
         (street(classes=[{**row, "train_id": 0} for row in CLASSES]), r"classes\[1\] \(car\) shares its train_id but not isthing"),
+        (street(tasks=[]), "lists no task"),
+        (street(default_protocol={"semantic": "nope"}), "no semantic protocol"),
         (street(tasks=["segmentation"]), r"(?s)'segmentation' at tasks\[0\]"),
         (street(other_spaces={"train": {}}), "built-in id space"),
         (street(other_spaces={"pixelmap": {"offset": 1, "void_ids": [1]}}), "lists 1 as void"),

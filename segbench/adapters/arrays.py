@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segbench.adapters.base import Format, Layout, Request
-from segbench.adapters.images import labels_from_array
+from segbench.adapters.images import channels, labels_from_array
 from segbench.datasets import Dataset
-from segbench.errors import FormatError
-from segbench.samples import LabelMap, ValueMap
+from segbench.errors import ConfigError, FormatError, SegbenchError, ShapeError
+from segbench.samples import ImageId, LabelMap, ValueMap
 
 NAME = "array"
+
+INTERRUPTIONS = (KeyboardInterrupt, GeneratorExit, MemoryError)
+"""What passes through code of the user: it is not its failure."""
 
 
 def as_numpy(value: Any, what: str = "an array") -> NDArray:
@@ -29,16 +34,19 @@ def as_numpy(value: Any, what: str = "an array") -> NDArray:
         return value
     for method in ("detach", "cpu"):
         if hasattr(value, method):
-            value = getattr(value, method)()
+            try:
+                value = getattr(value, method)()
+            except Exception as error:  # code of a framework, or of the user
+                raise FormatError(f"{what} cannot be read: {method}() fails with {type(error).__name__}: {error}") from error
     if hasattr(value, "__dlpack__"):
         try:
             return np.from_dlpack(value)
-        except (BufferError, RuntimeError, TypeError, ValueError, AttributeError):
+        except Exception:
             pass  # a dtype or a device that DLPack does not carry: `__array__` says it better
     if hasattr(value, "__array__") or isinstance(value, list | tuple):
         try:
             array = np.asarray(value)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # code of a framework, or of the user
             raise FormatError(f"{what} cannot be read as an array: {error}", hint="pass a NumPy array or a CPU tensor") from error
         if array.dtype != object:
             return array
@@ -69,9 +77,32 @@ class ArrayLabels:
     def said(self) -> str:
         return f"{len(self.items)} arrays in memory, {self.meaning.space} ids"
 
+    def item(self, key: int | str) -> NDArray:
+        """The array of an image as it was given; a mapping may make it only now."""
+        try:
+            value = self.items[key]
+        except SegbenchError:
+            raise
+        except INTERRUPTIONS:
+            raise
+        except BaseException as error:  # code of the user: also one that exits
+            raise FormatError(
+                f"{'the adapter' if self.role == 'pred' else 'the mapping'} failed for image {key!r}: {type(error).__name__}: {error}",
+                hint="it is asked for one image at a time, by the keys it lists",
+            ) from error
+        if value is None:
+            raise FormatError(f"{self.file(key)} is None", hint="give one (height, width) array of class ids per image")
+        return as_numpy(value, self.file(key))
+
     def array(self, key: int | str) -> NDArray:
-        array, classes = as_numpy(self.items[key], self.file(key)), self.meaning.num_classes
-        return labels_from_array(array, layout=self.layout, num_classes=classes, threshold=self.threshold, file=self.file(key))
+        array, count = self.item(key), channels(self.meaning)
+        if self.role == "gt" and array.dtype.kind == "f" and array.ndim > 2:
+            raise FormatError(
+                f"{self.file(key)} holds scores of shape {array.shape}; ground truth is labels",
+                hint="give one (height, width) array of class ids per image",
+                code="SB180",
+            )
+        return labels_from_array(array, layout=self.layout, num_classes=count, threshold=self.threshold, file=self.file(key))
 
     def read(self, keys: Sequence[int | str]) -> Iterator[LabelMap]:
         for key in keys:
@@ -79,7 +110,7 @@ class ArrayLabels:
 
     def part(self, keys: Sequence[int | str]) -> ArrayLabels:
         # mappings are read lazily here, arrays and tensors become NumPy: both can travel
-        items = {key: as_numpy(self.items[key], self.file(key)) for key in keys}
+        items = {key: self.item(key) for key in keys}
         return ArrayLabels(items, self.meaning, self.layout, self.threshold, self.role)
 
     def file(self, key: int | str) -> str:
@@ -89,7 +120,7 @@ class ArrayLabels:
         return [None] * len(self.items)
 
     def fingerprint(self, key: int | str) -> bytes:
-        array = np.ascontiguousarray(as_numpy(self.items[key], self.file(key)))
+        array = np.ascontiguousarray(self.item(key))
         return hashlib.sha256(f"{array.dtype.str} {array.shape}\n".encode() + array.tobytes()).digest()
 
 
@@ -99,16 +130,35 @@ def open_arrays(value: Any, request: Request) -> ArrayLabels:
     Args:
         value: `{id: array}`, a sequence of arrays (ids 0, 1, ...), or one array: (H, W) is one image, an integer (N, H, W) is N.
     """
+    if isinstance(value, str | PathLike):
+        raise ConfigError(f"format {NAME} is for values in memory", hint="leave it out: the formats of files are recognised")
     if isinstance(value, Mapping):
         items: Mapping = value
-    elif isinstance(value, list | tuple) and not np.isscalar(value[0] if value else 0):
+        for key in value:
+            plain_id(key)
+    elif isinstance(value, list | tuple) and not (value and np.isscalar(value[0])):
         items = dict(enumerate(value))
     else:
         array = as_numpy(value, f"the {request.role} value")
+        if array.ndim < 2:
+            raise ShapeError(f"an array of shape {array.shape} is no image: (height, width) is needed", files=[f"{request.role} value"])
         whole = array.ndim == 2 or (array.ndim == 3 and array.dtype.kind == "f")
         items = {0: array} if whole else dict(enumerate(array))
     meaning = array_meaning(request.dataset, request.id_space)
     return ArrayLabels(items, meaning, request.layout, request.threshold, request.role)
+
+
+def plain_id(image_id: Any) -> ImageId:
+    """An image id as it is kept: a whole number or text.
+
+    Raises:
+        ConfigError: neither.
+    """
+    if isinstance(image_id, str):
+        return image_id
+    if isinstance(image_id, bool) or not hasattr(image_id, "__index__"):
+        raise ConfigError(f"an image id is a whole number or text, not {image_id!r}", hint="such as the name of its file")
+    return operator.index(image_id)
 
 
 def array_meaning(dataset: Dataset, id_space: str | None) -> ValueMap:

@@ -7,13 +7,16 @@ read to its end first and held in memory. Labels are what `segbench.evaluate` ta
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from segbench.adapters.arrays import ArrayLabels, open_arrays
+from segbench.adapters.arrays import INTERRUPTIONS, ArrayLabels, open_arrays
 from segbench.adapters.base import Request
-from segbench.errors import ConfigError, FormatError, SegbenchError
+from segbench.errors import ConfigError, FormatError, PairingError, SegbenchError
+
+RETURNS = "it must return {image id: labels}, or yield (image id, labels)"
 
 
 def open_own(adapter: str, path: Any, request: Request) -> ArrayLabels:
@@ -26,17 +29,30 @@ def open_own(adapter: str, path: Any, request: Request) -> ArrayLabels:
     function = load_function(adapter)
     try:
         given = function(str(path))
-        if not isinstance(given, Mapping):
-            given = dict(given)
+        if given is not None and not isinstance(given, Mapping):
+            given = _once(given)
     except SegbenchError:
         raise
-    except Exception as error:
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:  # code of the user: also one that exits
         raise FormatError(
             f"the adapter {adapter} failed: {type(error).__name__}: {error}",
             files=[str(path)],
-            hint="it must return {image id: labels}, or yield (image id, labels)",
+            hint=RETURNS,
         ) from error
+    if given is None:
+        raise FormatError(f"the adapter {adapter} returned None", files=[str(path)], hint=RETURNS)
     return open_arrays(given, request)
+
+
+def _once(pairs: Iterable[Any]) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise PairingError(f"the adapter yields image {key!r} twice", hint="give every image once", code="SB120")
+        found[key] = value
+    return found
 
 
 def load_function(adapter: str) -> Any:
@@ -44,15 +60,17 @@ def load_function(adapter: str) -> Any:
     file, _, name = adapter.rpartition(":")
     if not file or not name:
         raise ConfigError(f"an adapter is FILE.py:FUNCTION, not {adapter!r}")
-    if not Path(file).is_file():
+    if not os.path.isfile(file):
         raise ConfigError(f"no such adapter file: {file}")
     spec = importlib.util.spec_from_file_location(f"segbench_own_{Path(file).stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"an adapter is a Python file, FILE.py:FUNCTION, not {adapter!r}")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:
         raise ConfigError(f"the adapter file {file} fails: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, name, None)):
         raise ConfigError(f"{file} has no function {name!r}")

@@ -51,8 +51,9 @@ def key_of(name: str, matching: Matching | None = None) -> str:
     rule = matching or Matching()
     if rule.key_pattern:
         found = re.match(rule.key_pattern, stem)
-        if found:
-            return folder + slash + (found["key"] if "key" in found.groupdict() else found[0])
+        key = found and (found["key"] if "key" in found.groupdict() else found[0])
+        if key:
+            return folder + slash + key
     for endings in ((*rule.gt_suffixes, *GT_ENDINGS), (*rule.image_suffixes, *IMAGE_ENDINGS), PRED_ENDINGS):
         ending = next((ending for ending in sorted(endings, key=len, reverse=True) if stem.endswith(ending) and stem != ending), "")
         stem = stem.removesuffix(ending)

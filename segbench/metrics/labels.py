@@ -7,9 +7,16 @@ from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
 from segbench.errors import LabelError, counted
+from segbench.metrics.suspicions import interpolated
 from segbench.samples import INVALID, LabelMap, ValueMap
 
 SHOWN_VALUES = 8
+PALETTE = "palette"
+"""The id space of colours: red, green and blue in one number."""
+
+INSTANCES = 1000
+"""Instance ids are class times this, plus a number."""
+
 COLOURFUL = 64
 """More distinct unknown values than this look like a picture, not like labels."""
 
@@ -42,19 +49,42 @@ def check_values(sample: LabelMap, role: str, values: NDArray, pixels: NDArray[n
     unknown = sample.meaning.classes(distinct) == INVALID
     if not unknown.any():
         return
-    code, hint = _likely_cause(distinct, unknown, sample.meaning, role, dataset)
+    coloured = sample.meaning.space == PALETTE
+    hint: str | None
+    if coloured:
+        code, hint = "SB162", _colour_cause(distinct, dataset)
+    elif interpolated(sample.values):
+        code, hint = (
+            "SB161",
+            "at many borders the values climb over several pixels: resize labels by nearest neighbour, not by interpolation",
+        )
+    else:
+        code, hint = _likely_cause(distinct, unknown, sample.meaning, role, dataset)
     by_count = np.argsort(-counts[unknown], kind="stable")[:SHOWN_VALUES]
-    shown = ", ".join(f"{distinct[unknown][i]} ({counts[unknown][i]} px)" for i in by_count)
+    name = "#{:06x}".format if coloured else str
+    shown = ", ".join(f"{name(int(distinct[unknown][i]))} ({counts[unknown][i]} px)" for i in by_count)
     more = f" and {unknown.sum() - len(by_count)} more" if unknown.sum() > len(by_count) else ""
     side = "prediction" if role == "pred" else "ground truth"
+    held = counted(int(unknown.sum()), "colour" if coloured else "value")
+    where = (
+        f"the palette of {dataset.name} does not have"
+        if coloured
+        else f"no class of {dataset.name} has in id space {sample.meaning.space!r}"
+    )
     raise LabelError(
-        f"image {sample.id}: the {side} holds {counted(int(unknown.sum()), 'value')} that no class of {dataset.name} has "
-        f"in id space {sample.meaning.space!r}: {shown}{more}",
+        f"image {sample.id}: the {side} holds {held} that {where}: {shown}{more}",
         files=[(role, sample.file)] if sample.file else [],
         hint=hint,
         code=code,
         count=1,
     )
+
+
+def _colour_cause(distinct: NDArray[np.int64], dataset: Dataset) -> str:
+    red, green, blue = distinct >> 16, distinct >> 8 & 255, distinct & 255
+    if (red == green).all() and (green == blue).all():
+        return "red, green and blue are equal everywhere: these are class ids saved as colours; save them with one channel"
+    return f"save class ids with one channel, or colours of the palette (segbench datasets {dataset.name} --json)"
 
 
 def _likely_cause(
@@ -67,9 +97,12 @@ def _likely_cause(
             return "SB111", f"all values are known in id space {space!r}: pass {option} {space}"
     if set(distinct.tolist()) <= {0, 255}:
         return "SB112", "this is a 0/255 binary mask: write 0 and 1 (divide by 255)"
+    bad = distinct[unknown]
+    first = bad.max() if bad.max() >= INSTANCES else 0
+    if first and (meaning.classes(np.unique(bad[bad >= INSTANCES] // INSTANCES)) != INVALID).all():
+        return "SB112", f"values like {first} look like instance ids (class x 1000 + number): give the semantic or labelIds files"
     if unknown.sum() > COLOURFUL:
         return "SB162", "so many values look like a grey or colour picture, not like class ids: export the class index of each pixel"
-    bad = distinct[unknown]
     if len(bad) == 1 and bad[0] in (-1, 255, 65535):
         if role == "gt":
             return "SB110", f"if {bad[0]} means void, pass --ignore-index {bad[0]}"

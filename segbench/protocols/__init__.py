@@ -46,8 +46,8 @@ def load(name: str, task: str) -> RuleSet:
         ConfigError: the task has no protocol of that name; the hint names the nearest one.
     """
     protocols = of_task(task)
-    if name in protocols:
+    if isinstance(name, str) and name in protocols:
         return protocols[name]
-    close = difflib.get_close_matches(name.lower(), protocols, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name).lower(), protocols, n=1, cutoff=0.5)
     guess = f"did you mean {close[0]!r}? " if close else ""
     raise ConfigError(f"there is no {task} protocol {name!r}", hint=f"{guess}There are: {', '.join(protocols)}")
