@@ -17,7 +17,8 @@ from segbench.adapters.coco_masks import decode, packed_counts
 from segbench.adapters.instance_memory import batch_of
 from segbench.errors import ComparabilityError, ConfigError, FormatError, InputError, LabelError, PairingError, ShapeError
 from segbench.instances import InstanceBatch
-from segbench.metrics.instance import InstanceAccumulator, evaluated, scores
+from segbench.metrics.instance import InstanceAccumulator, evaluated, families_for, scores
+from segbench.metrics.instance_catalogue import METRICS
 from segbench.metrics.instance_pairs import boundaries
 from segbench.rules_instance import AreaRange
 from tests import naive_instance as naive
@@ -286,7 +287,30 @@ def test_lower_thresholds_need_evidence_for_them():
 def test_wider_evidence_scores_the_same(seed):
     pred, gt = batches(seed)
     usual, wide = evidence_of(pred, gt), evidence_of(pred, gt, ("segm", "bbox", "analysis"))
-    assert scores(usual, TWO, COCO) == scores(wide, TWO, COCO) or vars(scores(usual, TWO, COCO)) == vars(scores(wide, TWO, COCO))
+    narrow, full = scores(usual, TWO, COCO), scores(wide, TWO, COCO)
+    assert narrow.metrics == {name: full.metrics[name] for name in narrow.metrics}
+    assert narrow.per_class == full.per_class
+    assert narrow.per_image == full.per_image
+    assert "segm/tide_missed" in full.metrics.keys() - narrow.metrics.keys()
+
+
+def test_what_patterns_ask_for():
+    assert families_for((), COCO) == ("segm", "bbox")
+    assert families_for((), COCO, masks=False) == ("bbox",)
+    assert families_for(("segm/*",), COCO) == ("segm",)
+    assert families_for(("ap50",), COCO) == ("segm", "bbox")
+    assert families_for(("bbox/best_f1",), COCO) == ("bbox", "analysis")
+    assert families_for(("analysis",), COCO) == ("segm", "bbox", "analysis")
+    assert families_for(("segm/tide_*", "bbox/ap"), COCO) == ("segm", "bbox", "analysis")
+    assert families_for(("segm/ar7",), COCO) == ("segm",)
+    assert families_for((), rules_instance.load("boundary")) == ("boundary",)
+    with pytest.raises(ConfigError, match="boundary"):
+        families_for(("boundary/*",), COCO)
+
+
+def test_every_metric_of_a_score_is_explained():
+    found = scores(evidence_of(*batches(3), ("segm", "bbox", "analysis")), TWO, COCO)
+    assert found.metrics.keys() <= METRICS.keys()
 
 
 def test_annotation_ids():

@@ -14,7 +14,10 @@ from segbench.datasets import Dataset
 from segbench.errors import ComparabilityError, ConfigError
 from segbench.evidence import Evidence, Images, Table
 from segbench.instances import InstanceBatch
+from segbench.metrics import instance_analysis, instance_extra
 from segbench.metrics.base import Scores, defined, defined_list
+from segbench.metrics.instance_catalogue import ANALYSIS, METRICS
+from segbench.metrics.instance_checks import suspicions as suspicions
 from segbench.metrics.instance_matching import Curves, Matches, curves, match
 from segbench.metrics.instance_pairs import ANALYSIS_FLOOR, FAMILIES, FLOOR, columns_of, empty_tables, evidence_of, pair_table
 from segbench.metrics.instance_summary import NO_TRUTH, class_columns, frequency_groups, reason, summary
@@ -101,6 +104,8 @@ PER_CLASS = {f"{family}_{name}": f"{family}/{name}" for family in FAMILIES for n
 def families_for(patterns: Sequence[str], rules: InstanceRuleSet, masks: bool = True) -> tuple[str, ...]:
     """What to compare instances by, for `--metrics` patterns such as `segm/*` or `bbox/ap`; without any: masks and boxes side by side.
 
+    `analysis`, or a metric that needs it, adds the overlaps from which it is told where AP is lost.
+
     Args:
         masks: Whether the predictions hold masks; boxes alone are compared as boxes.
 
@@ -108,19 +113,22 @@ def families_for(patterns: Sequence[str], rules: InstanceRuleSet, masks: bool = 
         ConfigError: a pattern that fits nothing of this protocol.
     """
     allowed = rules.rules.families
-    if not patterns:
-        usual = [family for family in ("segm", "bbox") if family in allowed and (masks or family == "bbox")]
-        return tuple(usual) or allowed
+    chosen: set[str] = set()
+    analysis = False
     for pattern in patterns:
-        if not any(_asks_for(pattern, family) for family in allowed):
+        names = [name for name in METRICS if fnmatchcase(name, pattern) or fnmatchcase(name.partition("/")[2], pattern)]
+        found = {family for family in allowed if pattern == family or any(name.startswith(f"{family}/") for name in names)}
+        found |= {family for family in allowed if pattern.startswith(f"{family}/a")}  # sizes and numbers of detections of one's own
+        if not found and pattern != "analysis":
             raise ConfigError(
-                f"no metric of protocol {rules.name} fits {pattern!r}", hint=f"one of {', '.join(f'{name}/*' for name in allowed)}"
+                f"no metric of protocol {rules.name} fits {pattern!r}",
+                hint=f"one of {', '.join(f'{name}/*' for name in allowed)}, analysis",
             )
-    return tuple(family for family in FAMILIES if family in allowed and any(_asks_for(pattern, family) for pattern in patterns))
-
-
-def _asks_for(pattern: str, family: str) -> bool:
-    return pattern == family or fnmatchcase(f"{family}/ap", pattern) or pattern.startswith(f"{family}/")
+        chosen |= found
+        analysis |= pattern == "analysis" or (bool(names) and all(name in ANALYSIS for name in names))
+    usual = {"segm", "bbox"} if masks else {"bbox"}
+    families = [family for family in FAMILIES if family in allowed and family in (chosen or usual)] or list(allowed)
+    return (*families, "analysis") if analysis else tuple(families)
 
 
 def ground_truth(evidence: Evidence) -> Table:
@@ -166,6 +174,11 @@ def scores(evidence: Evidence, dataset: Dataset, rules: InstanceRuleSet, familie
             metrics[name] = defined(value)
             if metrics[name] is None:
                 undefined[name] = reason(name, rules.rules)
+        if analysed(evidence, rules.rules):
+            for name, value in analysis_summary(evidence, family, rules.rules).items():
+                metrics[name] = defined(value)
+                if metrics[name] is None:
+                    undefined[name] = NO_TRUTH
         if rules.rules.categories == "each":
             for name, values in class_columns(found, rules.rules).items():
                 columns[f"{family}_{name}"] = defined_list(values)
@@ -176,6 +189,20 @@ def scores(evidence: Evidence, dataset: Dataset, rules: InstanceRuleSet, familie
                 }
         images |= {f"{family}_{name}": values for name, values in per_image(evidence, matches, rules.rules).items()}
     return Scores(metrics, undefined, _class_rows(evidence, dataset, columns), images)
+
+
+def analysed(evidence: Evidence, rules: InstanceRules) -> bool:
+    """Whether the evidence tells where AP is lost."""
+    collected = evidence.rows("collected")
+    enough = len(collected["floor"]) > 0 and collected["floor"].max() <= ANALYSIS_FLOOR and bool(collected["cross"].all())
+    return enough and rules.categories == "each"
+
+
+def analysis_summary(evidence: Evidence, family: str, rules: InstanceRules) -> dict[str, float]:
+    """Best F1, oLRP, calibration and the TIDE budget, by metric id."""
+    budget = instance_analysis.tide(evidence, family, rules)
+    lost = {f"{family}/tide_{name}": value for name, value in budget.items() if name != "ap"}
+    return instance_extra.summary(evidence, family, rules) | lost
 
 
 def per_image(evidence: Evidence, matches: Matches, rules: InstanceRules) -> dict[str, list]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from segbench.metrics.catalogue import MetricInfo
 
 _COCO = "Lin et al., Microsoft COCO, ECCV 2014; pycocotools 2.0.11, COCOeval"
@@ -59,5 +61,52 @@ def _info(family: str, name: str) -> MetricInfo:
     )
 
 
-METRICS = {f"{family}/{name}": _info(family, name) for family in _FAMILIES for name in _NAMES}
+_TIDE = "Bolya et al., TIDE, ECCV 2020"
+_LOST = "AP at IoU 0.50 with only these errors repaired, minus AP at IoU 0.50"
+_ANALYSIS: dict[str, tuple[str, str, Literal["higher", "lower"], str]] = {
+    "best_f1": (
+        "best F1",
+        "largest 2 TP / (2 TP + FP + FN) over score thresholds, classes pooled, IoU 0.50",
+        "higher",
+        "van Rijsbergen, 1979",
+    ),
+    "olrp": (
+        "oLRP error",
+        "mean over classes of the least (sum over TP of 2 * (1 - IoU) + FP + FN) / (TP + FP + FN) over score thresholds, IoU 0.50",
+        "lower",
+        "Oksuz et al., Localization Recall Precision, ECCV 2018",
+    ),
+    "ece": (
+        "calibration error",
+        "sum over ten score bins of share * |mean score - precision|, IoU 0.50",
+        "lower",
+        "Guo et al., On Calibration of Modern Neural Networks, ICML 2017",
+    ),
+    "tide_classification": ("AP lost to wrong classes", _LOST, "lower", _TIDE),
+    "tide_localisation": ("AP lost to poor outlines", _LOST, "lower", _TIDE),
+    "tide_both": ("AP lost to wrong class and outline", _LOST, "lower", _TIDE),
+    "tide_duplicate": ("AP lost to duplicates", _LOST, "lower", _TIDE),
+    "tide_background": ("AP lost to false objects", _LOST, "lower", _TIDE),
+    "tide_missed": ("AP lost to missed objects", _LOST, "lower", _TIDE),
+    "tide_false_positive": ("AP lost to all false positives", _LOST, "lower", _TIDE),
+    "tide_false_negative": ("AP lost to all misses", _LOST, "lower", _TIDE),
+}
+_OTHERS = (
+    "hotcoco and vernier have bins, thresholds and matching of their own. tidecv also counts classes without ground truth, as AP 0, and "
+    "takes 100 detections per image; its numbers of errors are the same."
+)
+
+
+def _analysis(family: str, name: str) -> MetricInfo:
+    kind, iou = _FAMILIES[family]
+    title, formula, better, source = _ANALYSIS[name]
+    return MetricInfo(
+        f"{family}/{name}", f"{kind} {title}", f"{formula}; {iou}", better, _NO_TRUTH, _OTHERS, source, table="analysis", asked=True
+    )
+
+
+ANALYSIS = {f"{family}/{name}": _analysis(family, name) for family in _FAMILIES for name in _ANALYSIS}
+"""Metrics of where AP is lost: they need overlaps across categories and below the thresholds."""
+
+METRICS = {f"{family}/{name}": _info(family, name) for family in _FAMILIES for name in _NAMES} | ANALYSIS
 """Every metric of the instance protocols, by id."""
