@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from segbench import datasets, rules_instance
+from segbench import datasets, protocols
 from segbench.adapters.coco_masks import decode, packed_counts
 from segbench.adapters.instance_memory import batch_of
 from segbench.errors import ComparabilityError, ConfigError, FormatError, InputError, LabelError, PairingError, ShapeError
@@ -20,10 +20,11 @@ from segbench.instances import InstanceBatch
 from segbench.metrics.instance import InstanceAccumulator, evaluated, families_for, scores
 from segbench.metrics.instance_catalogue import METRICS
 from segbench.metrics.instance_pairs import boundaries
-from segbench.rules_instance import AreaRange
+from segbench.protocols import instance as instance_rules
+from segbench.protocols.instance import AreaRange
 from tests import naive_instance as naive
 
-COCO = rules_instance.load("coco")
+COCO = protocols.load("coco", "instance")
 TWO = datasets.simple(2, names=["cat", "dog"])
 
 pixels = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 1))
@@ -237,7 +238,7 @@ def test_an_image_twice_with_different_predictions_is_an_error():
 
 def one_image(pred, gt, dataset=TWO, **rules):
     """Scores of one image under changed rules."""
-    chosen = rules_instance.customised(COCO, **rules)
+    chosen = instance_rules.customised(COCO, **rules)
     batch = batch_of(["a"], [pred], dataset, "pred"), batch_of(["a"], [gt], dataset, "gt")
     return scores(evidence_of(*batch, rules=chosen.rules, dataset=dataset), dataset, chosen)
 
@@ -277,9 +278,9 @@ def test_own_rules_reach_the_summary():
 def test_lower_thresholds_need_evidence_for_them():
     evidence = evidence_of(*batches(0))
     with pytest.raises(ComparabilityError, match="evaluate again"):
-        scores(evidence, TWO, rules_instance.customised(COCO, iou_thresholds=(0.3,)))
+        scores(evidence, TWO, instance_rules.customised(COCO, iou_thresholds=(0.3,)))
     with pytest.raises(ComparabilityError, match="between categories"):
-        scores(evidence, TWO, rules_instance.load("class-agnostic"))
+        scores(evidence, TWO, protocols.load("class-agnostic", "instance"))
 
 
 @settings(max_examples=10)
@@ -303,7 +304,7 @@ def test_what_patterns_ask_for():
     assert families_for(("analysis",), COCO) == ("segm", "bbox", "analysis")
     assert families_for(("segm/tide_*", "bbox/ap"), COCO) == ("segm", "bbox", "analysis")
     assert families_for(("segm/ar7",), COCO) == ("segm",)
-    assert families_for((), rules_instance.load("boundary")) == ("boundary",)
+    assert families_for((), protocols.load("boundary", "instance")) == ("boundary",)
     with pytest.raises(ConfigError, match="boundary"):
         families_for(("boundary/*",), COCO)
 
@@ -320,7 +321,7 @@ def test_annotation_ids():
     zero = {"masks": masks, "labels": [0, 0], "ids": [0, 1]}
     twice = {"masks": masks, "labels": [0, 0], "ids": [3, 3]}
     batch = [(batch_of(["a"], [pred], TWO, "pred"), batch_of(["a"], [gt], TWO, "gt")) for gt in (zero, twice)]
-    corrected = rules_instance.load("coco-corrected")
+    corrected = protocols.load("coco-corrected", "instance")
     assert scores(evidence_of(*batch[0]), TWO, COCO).metrics["segm/ap"] < 0.6
     assert scores(evidence_of(*batch[0]), TWO, corrected).metrics["segm/ap"] == pytest.approx(1)
     with pytest.raises(InputError, match="have the id 3") as error:
@@ -418,11 +419,11 @@ def test_select_keeps_rows_together():
 
 
 def test_protocols_by_name():
-    assert rules_instance.available()[0] == "coco"
+    assert protocols.available("instance")[0] == "coco"
     with pytest.raises(ConfigError, match="coco-corrected"):
-        rules_instance.load("coco_corected")
-    digests = {rules.digest for rules in rules_instance.INSTANCE}
-    assert len(digests) == len(rules_instance.INSTANCE)
+        protocols.load("coco_corected", "instance")
+    digests = {rules.digest for rules in instance_rules.INSTANCE}
+    assert len(digests) == len(instance_rules.INSTANCE)
     for bad in ({"iou_thresholds": (0.0,)}, {"iou_thresholds": ()}, {"max_detections": (0,)}, {"area_ranges": (AreaRange("all", 3, 1),)}):
         with pytest.raises(ConfigError):
-            rules_instance.customised(COCO, **bad)
+            instance_rules.customised(COCO, **bad)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segbench import rules_instance
+from segbench import protocols
 from segbench.adapters.instance_memory import batch_of
 from segbench.errors import ComparabilityError
 from segbench.metrics import instance_analysis as analysis
@@ -16,7 +16,7 @@ from segbench.metrics.instance import scores
 from segbench.metrics.instance_checks import suspicions
 from tests.test_instance import TWO, batches, box_mask, evidence_of
 
-COCO = rules_instance.load("coco")
+COCO = protocols.load("coco", "instance")
 RULES = COCO.rules
 SIZE = (40, 40)
 

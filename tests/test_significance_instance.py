@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segbench import datasets, rules_instance
+from segbench import datasets, protocols
 from segbench.adapters.instance_memory import batch_of
 from segbench.metrics.instance import InstanceAccumulator, scores
 from segbench.metrics.instance_matching import RECALL_THRESHOLDS, curves, match
@@ -16,7 +16,7 @@ from segbench.significance.paired import class_contributions, differences
 from tests.studies import populations
 
 THREE = datasets.simple(3, names=["cat", "dog", "bird"])
-PROTOCOLS = [name for name in rules_instance.available() if name != "lvis"]
+PROTOCOLS = [name for name in protocols.available("instance") if name != "lvis"]
 
 
 def made(num_images=12, seed=0, truth_seed=0, quality=0.8, size=(24, 24), ties=False):
@@ -65,7 +65,7 @@ def expected(value):
 @pytest.mark.parametrize("name", PROTOCOLS)
 @pytest.mark.parametrize("ties", [False, True])
 def test_weight_one_is_the_number_itself_to_the_bit(name, ties):
-    rules = rules_instance.load(name)
+    rules = protocols.load(name, "instance")
     evidence = evidence_of(rules, ties=ties)
     found = scores(evidence, THREE, rules)
     subject = measure("instance", evidence, THREE, rules)
@@ -81,7 +81,7 @@ def test_weight_one_is_the_number_itself_to_the_bit(name, ties):
 
 @pytest.mark.parametrize("family", ["segm", "bbox"])
 def test_curves_of_weight_one_are_the_curves_to_the_bit(family):
-    rules = rules_instance.load("coco")
+    rules = protocols.load("coco", "instance")
     evidence = evidence_of(rules, num_images=20)
     whole = curves(match(evidence, family, rules.rules), evidence.rows("detections")["score"], rules.rules)
     subject = measure("instance", evidence, THREE, rules)
@@ -96,7 +96,7 @@ def test_curves_of_weight_one_are_the_curves_to_the_bit(family):
 
 @pytest.mark.parametrize("name", ["coco-corrected", "boundary", "class-agnostic"])
 def test_a_weight_is_that_many_copies(name):
-    rules = rules_instance.load(name)
+    rules = protocols.load(name, "instance")
     if rules.rules.repeated_ids == "refused":
         import msgspec
 
@@ -118,7 +118,7 @@ def test_a_weight_is_that_many_copies(name):
 
 @pytest.mark.parametrize("ties", [False, True])
 def test_swapping_images_is_swapping_their_evidence(ties):
-    rules = rules_instance.load("coco")
+    rules = protocols.load("coco", "instance")
     first, second = (evidence_of(rules, seed=seed, quality=quality, ties=ties) for seed, quality in ((1, 0.8), (2, 0.5)))
     a, b = (measure("instance", side, THREE, rules) for side in (first, second))
     flips = np.random.default_rng(0).integers(0, 2, (4, 12)).astype(np.uint8)
@@ -131,7 +131,7 @@ def test_swapping_images_is_swapping_their_evidence(ties):
 
 
 def test_effects_of_the_images_that_changed(monkeypatch):
-    rules = rules_instance.load("coco")
+    rules = protocols.load("coco", "instance")
     first, second = (evidence_of(rules, seed=seed) for seed in (1, 2))
     a, b = (measure("instance", side, THREE, rules) for side in (first, second))
     effects = a.effects(b, ["segm/ap"])["segm/ap"]
@@ -144,7 +144,7 @@ def test_effects_of_the_images_that_changed(monkeypatch):
 
 
 def test_a_worse_model_is_found_and_classes_sum_up():
-    rules = rules_instance.load("coco")
+    rules = protocols.load("coco", "instance")
     first, second = (evidence_of(rules, num_images=60, seed=seed, quality=quality) for seed, quality in ((1, 0.9), (2, 0.5)))
     a, b = (measure("instance", side, THREE, rules) for side in (first, second))
     found = differences(a, b, Resampling(300), 300, ("segm/ap",))
@@ -156,7 +156,7 @@ def test_a_worse_model_is_found_and_classes_sum_up():
 
 
 def test_large_sets_get_the_headline_alone(monkeypatch):
-    rules = rules_instance.load("coco")
+    rules = protocols.load("coco", "instance")
     evidence = evidence_of(rules)
     assert "segm/ap_small" in measure("instance", evidence, THREE, rules).values(np.ones((1, 12), np.uint8))
     monkeypatch.setattr(module, "AFFORDABLE", 10)
@@ -166,7 +166,7 @@ def test_large_sets_get_the_headline_alone(monkeypatch):
 
 
 def test_intervals_of_ap_cover():
-    rules = rules_instance.load("coco")
+    rules = protocols.load("coco", "instance")
     whole = evidence_of(rules, num_images=1500, quality=0.7)
     truth = scores(whole, THREE, rules).metrics["segm/ap"]
     rng = np.random.default_rng(2)

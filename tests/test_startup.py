@@ -37,7 +37,7 @@ print("PROBE" + json.dumps({{"modules": sorted(set(sys.modules) - before), "scan
 
 
 def probe(statement: str) -> dict:
-    """Modules that a statement imports in a new interpreter, and scans for our own entry points (Numba scans for its own when it compiles)."""
+    """Modules that a statement imports in a new interpreter, and scans for our entry points (Numba scans for its own)."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROBE.format(statement=statement)], capture_output=True, text=True, check=False, timeout=120
     )

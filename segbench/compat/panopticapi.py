@@ -19,7 +19,7 @@ from segbench.adapters.base import Request
 from segbench.adapters.panoptic_json import categories_dataset, open_panoptic_json
 from segbench.errors import FormatError, PairingError
 from segbench.metrics.panoptic import PanopticAccumulator, scores
-from segbench.rules_panoptic import PANOPTIC
+from segbench.protocols.panoptic import PANOPTIC
 
 GROUPS = {"All": ("", None), "Things": ("_things", True), "Stuff": ("_stuff", False)}
 SHARD = 256

@@ -21,7 +21,7 @@ from segbench.evidence import Evidence
 from segbench.instances import CROWD, IGNORE, InstanceBatch
 from segbench.metrics.instance_matching import Matches, curves, match
 from segbench.metrics.instance_pairs import evidence_of
-from segbench.rules_instance import AREA_RANGES, MAX_THRESHOLDS, AreaRange, Family, InstanceRules
+from segbench.protocols.instance import AREA_RANGES, MAX_THRESHOLDS, AreaRange, Family, InstanceRules
 
 IOU_TYPES = ("segm", "bbox", "boundary")
 

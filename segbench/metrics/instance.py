@@ -21,7 +21,7 @@ from segbench.metrics.instance_checks import suspicions as suspicions
 from segbench.metrics.instance_matching import Curves, Matches, curves, match
 from segbench.metrics.instance_pairs import ANALYSIS_FLOOR, FAMILIES, FLOOR, columns_of, empty_tables, evidence_of, pair_table
 from segbench.metrics.instance_summary import NO_TRUTH, class_columns, frequency_groups, reason, summary
-from segbench.rules_instance import InstanceRules, InstanceRuleSet
+from segbench.protocols.instance import InstanceRules, RuleSet
 
 TABLES = dict.fromkeys(columns_of(FAMILIES), 1)
 """The evidence tables and their versions."""
@@ -76,7 +76,7 @@ class InstanceAccumulator:
             self._parts = [evidences.merge(self._parts)]
         return self._parts[0]
 
-    def compute(self, rules: InstanceRuleSet) -> Scores:
+    def compute(self, rules: RuleSet) -> Scores:
         """Scores of what was compared so far."""
         return scores(self.evidence(), self.dataset, rules)
 
@@ -101,7 +101,7 @@ PER_CLASS = {f"{family}_{name}": f"{family}/{name}" for family in FAMILIES for n
 """Columns of the per-class rows that are metrics of a class, where the family was compared."""
 
 
-def families_for(patterns: Sequence[str], rules: InstanceRuleSet, masks: bool = True) -> tuple[str, ...]:
+def families_for(patterns: Sequence[str], rules: RuleSet, masks: bool = True) -> tuple[str, ...]:
     """What to compare instances by, for `--metrics` patterns such as `segm/*` or `bbox/ap`; without any: masks and boxes side by side.
 
     `analysis`, or a metric that needs it, adds the overlaps from which it is told where AP is lost.
@@ -148,7 +148,7 @@ def evaluated(evidence: Evidence, family: str, rules: InstanceRules, partners: b
     return matches, curves(matches, evidence.rows("detections")["score"], rules)
 
 
-def scores(evidence: Evidence, dataset: Dataset, rules: InstanceRuleSet, families: Sequence[str] | None = None) -> Scores:
+def scores(evidence: Evidence, dataset: Dataset, rules: RuleSet, families: Sequence[str] | None = None) -> Scores:
     """Every score that the evidence allows, under a rule set.
 
     Args:

@@ -13,7 +13,7 @@ from segbench.evidence import Evidence
 from segbench.metrics.instance_extra import at_one_threshold
 from segbench.metrics.instance_matching import RECALL_THRESHOLDS, match
 from segbench.metrics.instance_pairs import ANALYSIS_FLOOR, pair_table
-from segbench.rules_instance import InstanceRules
+from segbench.protocols.instance import InstanceRules
 
 TYPES = ("classification", "localisation", "both", "duplicate", "background")
 """What is wrong with a false positive, by its number in `Errors.kinds`."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from segbench.evidence import Evidence
 from segbench.metrics.instance_matching import Matches, match
 from segbench.metrics.instance_pairs import pair_table
-from segbench.rules_instance import InstanceRules
+from segbench.protocols.instance import InstanceRules
 
 IOU = 0.5
 BINS = 10

@@ -12,7 +12,7 @@ from segbench.evidence import Evidence, Table
 from segbench.instances import BOXED, CROWD, IGNORE, NEGATIVE, NO_ID, NOT_EXHAUSTIVE
 from segbench.kernels import matching
 from segbench.metrics.instance_pairs import pair_table
-from segbench.rules_instance import InstanceRules
+from segbench.protocols.instance import InstanceRules
 
 RECALL_THRESHOLDS = np.linspace(0.0, 1.0, 101)
 

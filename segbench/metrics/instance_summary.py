@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
 from segbench.metrics.instance_matching import Curves
-from segbench.rules_instance import InstanceRules
+from segbench.protocols.instance import InstanceRules
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 

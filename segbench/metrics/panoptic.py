@@ -24,7 +24,7 @@ from segbench.metrics.panoptic_matching import Matches, Scene
 from segbench.metrics.panoptic_segments import segment_rows
 from segbench.metrics.panoptic_totals import ClassTotals, Quality, class_totals, covering, image_class_totals, mean_of, quality
 from segbench.protocols import RuleSet
-from segbench.rules_panoptic import PanopticRules
+from segbench.protocols.panoptic import PanopticRules
 from segbench.samples import PanopticMap
 
 PER_CLASS = {"pq": "panoptic/pq", "sq": "panoptic/sq", "rq": "panoptic/rq"}

@@ -18,7 +18,7 @@ from segbench.metrics.base import defined
 from segbench.metrics.panoptic_matching import NONE, Matches, Scene, Side
 from segbench.metrics.panoptic_totals import class_totals, mean_of, quality
 from segbench.protocols import RuleSet
-from segbench.rules_panoptic import PanopticRules
+from segbench.protocols.panoptic import PanopticRules
 
 MISSES = ("missed", "wrong_class", "split", "merged", "imprecise")
 """Kinds of false negatives, the first that fits in the order of `error_budget`."""

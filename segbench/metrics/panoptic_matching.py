@@ -11,7 +11,7 @@ from segbench.datasets import Dataset
 from segbench.errors import SHOWN, InputError, counted
 from segbench.evidence import Evidence
 from segbench.metrics.panoptic_segments import INTERIOR, UNLISTED, VOID
-from segbench.rules_panoptic import PanopticRules
+from segbench.protocols.panoptic import PanopticRules
 
 NONE = -1
 """In place of a segment's row: void."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.metrics.panoptic_matching import NONE, Matches, Scene, Side
-from segbench.rules_panoptic import PanopticRules
+from segbench.protocols.panoptic import PanopticRules
 
 Bins = Callable[[Side, NDArray], NDArray[np.int64]]
 

@@ -71,12 +71,19 @@ def customised(
     """
     if rules.task != "instance":
         raise ConfigError("IoU thresholds, area ranges and numbers of detections belong to the instance task", hint="leave them out")
-    from segbench.rules_instance import AreaRange
-    from segbench.rules_instance import customised as changed
+    from segbench.protocols.instance import AreaRange
+    from segbench.protocols.instance import customised as changed
 
     ranges = None if area_ranges is None else tuple(AreaRange(name, *ends) for name, ends in area_ranges.items())
     thresholds = None if iou_thresholds is None else tuple(iou_thresholds)
     return changed(rules, thresholds, ranges, None if max_detections is None else tuple(max_detections))  # type: ignore[arg-type, return-value]
+
+
+def table_types(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> dict[str, dict[str, Any]]:
+    """`{table: {column: dtype}}` as an accumulator of the same tables makes them."""
+    names = _module(task).families_of(evidence) if takes_batches(task) else tuple(evidence.tables)
+    tables = accumulator(task, dataset, names, rules).evidence().tables
+    return {name: {column: values.dtype for column, values in table.items()} for name, table in tables.items()}
 
 
 def scores(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> Scores:

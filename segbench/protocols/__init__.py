@@ -14,7 +14,7 @@ from segbench.protocols.base import RuleSet
 
 __all__ = ["RuleSet", "available", "load", "rule_titles"]
 
-_MODULES = {"semantic": "segbench.protocols.semantic", "instance": "segbench.rules_instance", "panoptic": "segbench.rules_panoptic"}
+_MODULES = {"semantic": "segbench.protocols.semantic", "instance": "segbench.protocols.instance", "panoptic": "segbench.protocols.panoptic"}
 
 
 def of_task(task: str) -> dict[str, RuleSet]:

@@ -16,7 +16,7 @@ from segbench.metrics.instance import families_of, per_image
 from segbench.metrics.instance_matching import RECALL_THRESHOLDS, Matches, match
 from segbench.metrics.instance_summary import defined_mean, frequency_groups
 from segbench.protocols import RuleSet
-from segbench.rules_instance import InstanceRules
+from segbench.protocols.instance import InstanceRules
 from segbench.significance.measure import Measure, Values
 from segbench.significance.units import Weights
 

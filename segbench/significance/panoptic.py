@@ -15,7 +15,7 @@ from segbench.metrics import panoptic_matching
 from segbench.metrics.panoptic_matching import Scene
 from segbench.metrics.panoptic_totals import ClassTotals, Quality, covering, image_class_totals, quality
 from segbench.protocols import RuleSet
-from segbench.rules_panoptic import PanopticRules
+from segbench.protocols.panoptic import PanopticRules
 from segbench.significance.columns import Block, Columns
 from segbench.significance.measure import SumsMeasure, Values, mean_of_defined, ratio
 

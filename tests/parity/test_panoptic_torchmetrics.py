@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segbench.metrics.panoptic import PanopticAccumulator
-from segbench.rules_panoptic import PANOPTIC
+from segbench.protocols.panoptic import PANOPTIC
 from segbench.samples import PanopticMap
 from tests.panoptic_sets import DATASET
 

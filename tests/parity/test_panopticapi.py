@@ -22,7 +22,7 @@ from segbench.adapters.base import Request
 from segbench.adapters.panoptic_json import categories_dataset, open_panoptic_json
 from segbench.compat.panopticapi import pq_compute
 from segbench.metrics.panoptic import PanopticAccumulator
-from segbench.rules_panoptic import PANOPTIC
+from segbench.protocols.panoptic import PANOPTIC
 from tests.panoptic_sets import DATASET, as_pixels, panoptic_image
 
 CATEGORIES = [{"id": row.id, "name": row.name, "isthing": int(bool(row.isthing))} for row in DATASET.classes]

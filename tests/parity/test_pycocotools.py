@@ -14,11 +14,12 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from segbench import rules_instance
+from segbench import protocols
 from segbench.adapters import coco, coco_categories, coco_json
 from segbench.adapters.base import Request
 from segbench.metrics.instance import InstanceAccumulator, evaluated
-from segbench.rules_instance import AreaRange
+from segbench.protocols import instance as instance_rules
+from segbench.protocols.instance import AreaRange
 
 
 def rle_of(pixels, plain=False):
@@ -137,7 +138,7 @@ def check(truth, detections, family, rules, **options):
 def test_random_data_sets(family, seed, ties, from_zero, boxed):
     truth, detections = random_dataset(seed, ties, from_zero, boxed)
     if detections:  # pycocotools cannot load an empty list
-        check(truth, detections, family, rules_instance.load("coco").rules)
+        check(truth, detections, family, protocols.load("coco", "instance").rules)
 
 
 @settings(max_examples=30)
@@ -152,7 +153,7 @@ def test_own_thresholds_ranges_and_limits(seed, thresholds, limits, family):
     if not detections:
         return
     ranges = (AreaRange("all", 0, 1e10), AreaRange("tiny", 0, 9), AreaRange("rest", 9, 36))
-    rules = rules_instance.customised(rules_instance.load("coco"), tuple(thresholds), ranges, tuple(limits)).rules
+    rules = instance_rules.customised(protocols.load("coco", "instance"), tuple(thresholds), ranges, tuple(limits)).rules
     check(truth, detections, family, rules, thresholds=sorted(thresholds), ranges=ranges, limits=sorted(limits))
 
 
@@ -161,5 +162,5 @@ def test_own_thresholds_ranges_and_limits(seed, thresholds, limits, family):
 def test_class_agnostic(seed, ties, family):
     truth, detections = random_dataset(seed, ties, from_zero=False, boxed=False)
     if detections:
-        rules = rules_instance.load("class-agnostic").rules
+        rules = protocols.load("class-agnostic", "instance").rules
         check(truth, detections, family, rules, limits=rules.max_detections, use_categories=0)

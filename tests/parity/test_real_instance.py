@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segbench import rules_instance
+from segbench import protocols
 from segbench.adapters import coco, coco_json
 from segbench.adapters.base import Request
 from segbench.metrics.instance import InstanceAccumulator, evaluated, scores
-from segbench.rules_instance import InstanceRuleSet
+from segbench.protocols.instance import RuleSet
 
 DATA = Path(os.environ.get("SEGBENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 MANIFEST = DATA / "manifest.json"
@@ -23,7 +23,7 @@ RUNS = [run for run in RUNS if run["kind"] in ("coco", "lvis")]
 pytestmark = pytest.mark.skipif(not RUNS, reason=f"no data at {DATA}; set SEGBENCH_DATA")
 
 
-def evidence_of(gt_path: Path, pred_path: Path, rules: InstanceRuleSet, shards: int = 1, families=("segm", "bbox")):
+def evidence_of(gt_path: Path, pred_path: Path, rules: RuleSet, shards: int = 1, families=("segm", "bbox")):
     """The evidence of two files, in some shards, and their data set."""
     dataset = coco.truth_dataset(gt_path)
     gt = coco.open_truth(gt_path, Request("gt", dataset))
@@ -40,7 +40,7 @@ def evidence_of(gt_path: Path, pred_path: Path, rules: InstanceRuleSet, shards: 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: Path(run["pred"]).stem)
 def test_equals_the_reference_to_the_bit(run):
-    rules = rules_instance.load("lvis" if run["kind"] == "lvis" else "coco")
+    rules = protocols.load("lvis" if run["kind"] == "lvis" else "coco", "instance")
     evidence, dataset = evidence_of(DATA / run["gt"], DATA / run["pred"], rules)
     expected = json.loads((DATA / f"{run['expected']}.json").read_text())
     arrays = np.load(DATA / f"{run['expected']}.npz")
@@ -75,7 +75,7 @@ def test_equals_the_reference_to_the_bit(run):
     ],
 )
 def test_boundary_ap_equals_the_reference(gt, pred, expected):
-    rules = rules_instance.load("boundary")
+    rules = protocols.load("boundary", "instance")
     evidence, dataset = evidence_of(DATA / gt, DATA / pred, rules, families=("boundary",))
     stats = json.loads((DATA / expected).read_text())["stats"]
     assert list(scores(evidence, dataset, rules).metrics.values()) == list(stats.values())
@@ -83,7 +83,7 @@ def test_boundary_ap_equals_the_reference(gt, pred, expected):
 
 def test_any_split_gives_the_same_evidence():
     run = next(run for run in RUNS if "simB" in run["pred"])
-    rules = rules_instance.load("lvis" if run["kind"] == "lvis" else "coco")
+    rules = protocols.load("lvis" if run["kind"] == "lvis" else "coco", "instance")
     whole, _ = evidence_of(DATA / run["gt"], DATA / run["pred"], rules)
     parts, _ = evidence_of(DATA / run["gt"], DATA / run["pred"], rules, shards=7)
     one, other = whole.arrays(), parts.arrays()

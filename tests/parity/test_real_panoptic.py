@@ -15,7 +15,7 @@ from segbench.adapters.panoptic_json import categories_dataset, open_panoptic_js
 from segbench.adapters.panoptic_maps import TWO_CHANNEL
 from segbench.metrics.panoptic import PanopticAccumulator, scores
 from segbench.metrics.panoptic_segments import segment_table
-from segbench.rules_panoptic import PANOPTIC
+from segbench.protocols.panoptic import PANOPTIC
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("SEGBENCH_DATA", ROOT / "../shared/data")).resolve()

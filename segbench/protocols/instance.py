@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
 from segbench.errors import ConfigError
+from segbench.protocols.base import RuleSet
 
 Family = Literal["segm", "bbox", "boundary"]
 IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -96,38 +94,9 @@ RULE_TITLES = {
 """One line per rule, for tables and explanations."""
 
 
-class InstanceRuleSet(msgspec.Struct, frozen=True, kw_only=True):
-    """A protocol of instance segmentation.
-
-    Attributes:
-        name: What the user types.
-        version: Raised when a rule of this name changes.
-        rules: The rules.
-        reference: The tool whose numbers it gives.
-        note: What the reference does beyond the rules.
-    """
-
-    name: str
-    rules: InstanceRules
-    reference: str
-    task: str = "instance"
-    version: int = 1
-    note: str = ""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The rules as plain values, as they stand in `result.json`."""
-        return msgspec.to_builtins(self.rules)
-
-    @property
-    def digest(self) -> str:
-        """`sha256:...` of the task and its rules. Equal digests mean equal rules, whatever the names."""
-        canonical = json.dumps({"task": self.task, "rules": self.options}, sort_keys=True, separators=(",", ":"))
-        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
-
-
 INSTANCE = (
-    InstanceRuleSet(
+    RuleSet(
+        task="instance",
         name="coco",
         rules=InstanceRules(),
         reference="pycocotools 2.0.11, COCOeval",
@@ -135,14 +104,16 @@ INSTANCE = (
         "with annotation id 0 do not count, and 1 of 1 right gives a precision of 0.9999999999999998. Where pycocotools raises, reads "
         "uninitialised memory or hangs, there is an error that names the annotation.",
     ),
-    InstanceRuleSet(
+    RuleSet(
+        task="instance",
         name="coco-corrected",
         rules=InstanceRules(detection_area="mask", id_zero="matched", repeated_ids="allowed", ignored="crowd_or_flag"),
         reference="the COCO definition without the defects of its tool",
         note="Deviates from coco: sizes of detections are those of their masks, annotations may have the id 0 or share ids, and the flag "
         "`ignore` is kept.",
     ),
-    InstanceRuleSet(
+    RuleSet(
+        task="instance",
         name="lvis",
         rules=InstanceRules(
             max_detections=(300,), per_image=300, id_zero="unmatched", ignored="flag", crowds="one", federated=True, groups="frequency"
@@ -150,13 +121,15 @@ INSTANCE = (
         reference="lvis 0.5.3, LVISEval",
         note="Means over rare, common and frequent categories need the frequency of each category.",
     ),
-    InstanceRuleSet(
+    RuleSet(
+        task="instance",
         name="boundary",
         rules=InstanceRules(families=("boundary",), ignored="crowd_or_flag"),
         reference="boundary-iou-api, COCOeval with iouType boundary and dilation ratio 0.02",
         note="The IoU of a pair is the smaller of mask IoU and Boundary IoU, of a crowd the mask IoU.",
     ),
-    InstanceRuleSet(
+    RuleSet(
+        task="instance",
         name="class-agnostic",
         rules=InstanceRules(categories="together", max_detections=(1, 10, 100, 1000)),
         reference="pycocotools 2.0.11, COCOeval with useCats = 0",
@@ -165,31 +138,12 @@ INSTANCE = (
 )
 
 
-def available() -> tuple[str, ...]:
-    """Names of the protocols, the default first."""
-    return tuple(rules.name for rules in INSTANCE)
-
-
-def load(name: str) -> InstanceRuleSet:
-    """A protocol by name.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    for rules in INSTANCE:
-        if rules.name == name:
-            return rules
-    close = difflib.get_close_matches(name, available(), n=1, cutoff=0.5)
-    guess = f"did you mean {close[0]!r}? " if close else ""
-    raise ConfigError(f"there is no instance protocol {name!r}", hint=f"{guess}There are: {', '.join(available())}")
-
-
 def customised(
-    rules: InstanceRuleSet,
+    rules: RuleSet,
     iou_thresholds: tuple[float, ...] | None = None,
     area_ranges: tuple[AreaRange, ...] | None = None,
     max_detections: tuple[int, ...] | None = None,
-) -> InstanceRuleSet:
+) -> RuleSet:
     """The same protocol with thresholds, area ranges or numbers of detections of one's own.
 
     Raises:
