@@ -79,8 +79,8 @@ class GraphRunner:
         more.CopyFrom(self.graph)
         have = {output.name for output in more.graph.output}
         made = {name for node in more.graph.node for name in node.output}
-        wanted = [name for name in names if name in made and name not in have]
-        more.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+        wanted = [name for name in names if name in made]
+        more.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in have)
         session = ort.InferenceSession(more.SerializeToString(), providers=["CPUExecutionProvider"])
         outputs = session.run(wanted, {entry.name: self.feed[entry.name] for entry in session.get_inputs()})
         return {name: output.shape for name, output in zip(wanted, outputs, strict=True)}

@@ -465,7 +465,8 @@ def _reference(session: Session, runner: Runner, spec: Spec, reference: Loaded |
 
 def _rest(session: Session, runner: Runner, spec: Spec, latency: Latency, compute: Compute | None, nvml: meters.Nvml | None) -> None:
     session.enter("throughput")
-    calls = max(3, min(1000, round(THROUGHPUT_S * 1e9 / max(1, latency.p50))))
+    window = min(THROUGHPUT_S, Policy(**spec.policy).max_time_s)
+    calls = max(3, min(1000, round(window * 1e9 / max(1, latency.p50))))
     took = back_to_back(runner.run, runner.clock, calls)
     session.parts["throughput"] = Throughput(images_per_s=spec.batch * calls * 1e9 / took, calls=calls) if took else None
     counter = nvml if nvml is not None else meters.Rapl()
