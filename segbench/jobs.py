@@ -16,8 +16,6 @@ from segbench.datasets import Dataset
 from segbench.evidence import Evidence
 from segbench.metrics import tasks
 from segbench.protocols import RuleSet
-from segbench.samples import LabelMap, ValueMap
-from segbench.sizes import resized
 
 SHARD = 16
 """Images of a job at most: small enough for progress and memory, large enough that hand-over costs nothing."""
@@ -100,9 +98,9 @@ def _count_images(plan: Plan, first: int, accumulator: Any) -> dict[str, float]:
     for offset, (pred_key, gt_key) in enumerate(plan.pairs):
         began = time.perf_counter()
         gt = next(gts)
-        pred = next(preds) if pred_key is not None else _void_like(gt)
-        if plan.resize and pred.values.shape != gt.values.shape and pred.values.ndim == gt.values.ndim == 2:
-            pred = replace(pred, values=resized(pred.values, gt.values.shape, plan.resize))
+        pred = next(preds) if pred_key is not None else tasks.void_like(plan.task, gt)
+        if plan.resize:
+            pred = tasks.resized_to(plan.task, pred, gt, plan.resize)
         middle = time.perf_counter()
         accumulator.update((replace(pred, id=gt_key),), (replace(gt, id=gt_key, order=first + offset),))
         read += middle - began
@@ -132,12 +130,6 @@ def _keep_freed_memory() -> None:
     np.empty(LARGE, np.uint8)
 
 
-def _void_like(gt: LabelMap) -> LabelMap:
-    """A prediction that says nothing anywhere."""
-    classes = gt.meaning.num_classes
-    return LabelMap(gt.id, np.zeros(gt.values.shape, np.uint8), ValueMap.of({0: classes}, classes), "(no prediction)")
-
-
 def run(
     plan: Plan, executor: str | Executor | None, workers: int | None, address: str | None, progress: Progress
 ) -> tuple[list[Outcome], dict[str, Any]]:
@@ -146,6 +138,7 @@ def run(
     Returns:
         The outcomes in the plan's order, and the timing of the engine: without start-up and compiling.
     """
+    tasks.load_kernels(plan.task)
     with executors.opened(executor, workers, address) as (pool, count):
         jobs = shards(plan, count)
         done = 0

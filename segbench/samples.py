@@ -77,7 +77,8 @@ class PanopticMap:
 
     Attributes:
         id: The image's id; keeps its type.
-        values: (H, W), or (N,) for point clouds; uint8, uint16 or int32, C-contiguous: the segment id of each pixel, as the file holds it.
+        values: The segment id of each pixel, as the file holds it: (H, W), or (N,) for point clouds, integers; or (H, W, 3) or (H, W, 4)
+            uint8, the bytes of the id, lowest first. C-contiguous.
         segment_ids: int64[S], the segments of the table beside the map, in its order; unique.
         classes: int32[S], class index in `[0, C)`; `INVALID` for a category that the data set does not have.
         areas: int64[S], the area the table states, or -1 where it states none.

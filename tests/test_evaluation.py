@@ -167,6 +167,22 @@ def test_missing_predictions(folders):
     assert counted.value("semantic/pixel_accuracy") == 47 / 96
 
 
+def test_missing_panoptic_predictions(tmp_path):
+    classes = datasets.Dataset(
+        name="two", classes=tuple(datasets.LabelClass(id=n, name=name, isthing=bool(n)) for n, name in enumerate(("sand", "ball")))
+    )
+    ids = np.array([[1, 1], [2, 0]], np.uint8)
+    table = [{"id": 1, "category_id": 0}, {"id": 2, "category_id": 1}]
+    truth = {1: (ids, table), 2: (ids, table)}
+    with pytest.raises(PairingError, match="no prediction for 1 of 2"):
+        segbench.evaluate({1: (ids, table)}, truth, dataset=classes, task="panoptic")
+    counted = segbench.evaluate({1: (ids, table)}, truth, dataset=classes, task="panoptic", missing="empty")
+    assert counted.value("panoptic/pq") == 1 / 1.5
+    small = {1: (ids, table), 2: (np.array([[1]], np.uint8), table[:1])}
+    resized = segbench.evaluate(small, truth, dataset=classes, task="panoptic", resize="nearest")
+    assert resized.images["count"] == 2
+
+
 def test_extra_predictions(folders):
     write(folders / "preds" / "c.png", np.zeros((6, 8), np.uint8))
     assert "no ground truth for 1 prediction" in run(folders).warnings[0]

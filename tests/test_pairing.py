@@ -64,3 +64,9 @@ def test_nothing_matches():
 
 def test_order_is_the_ground_truths():
     assert pair([3, 1, 2], [2, 3, 1]).pairs == [(2, 2), (3, 3), (1, 1)]
+
+
+def test_numbers_meet_padded_names():
+    assert pair(["000000000139", "0007"], [139, 7]).pairs == [("000000000139", 139), ("0007", 7)]
+    with pytest.raises(PairingError):
+        pair(["1", "01"], ["x/1"])  # which of the two is meant?

@@ -125,8 +125,11 @@ def packed_colours(array: NDArray, file: str = "") -> NDArray[np.int32]:
             hint="export labels without transparency; BDD100K bitmasks are read as instances or panoptic segments",
             code="SB164",
         )
-    red, green, blue = (array[..., channel].astype(np.int32) for channel in range(3))
-    return red << 16 | green << 8 | blue
+    from segbench.kernels.panoptic import pack_bytes  # only colours need it
+
+    packed = np.empty(array.shape[:2], np.int32)
+    pack_bytes(np.ascontiguousarray(array[..., :3]).reshape(-1), 16, 8, 0, packed.reshape(-1))
+    return packed
 
 
 def colour_meaning(dataset: Dataset) -> ValueMap | None:

@@ -123,6 +123,11 @@ def pair(pred_keys: Sequence[int | str], gt_keys: Sequence[int | str]) -> Pairin
 
 
 def _by_unique_stem(keys: Sequence[int | str]) -> dict[str, int | str]:
-    stems = [str(key).rpartition("/")[2] for key in keys]
+    stems = [_plain(str(key).rpartition("/")[2]) for key in keys]
     count = Counter(stems)
     return {stem: key for stem, key in zip(stems, keys, strict=True) if count[stem] == 1}
+
+
+def _plain(stem: str) -> str:
+    """Numbers without leading zeros, so that image 139 meets 000000000139.png."""
+    return str(int(stem)) if stem.isdecimal() else stem

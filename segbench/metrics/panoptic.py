@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from segbench.datasets import Dataset
 from segbench.errors import ConfigError
 from segbench.evidence import Evidence, Table
-from segbench.metrics import panoptic_boundary, panoptic_matching
+from segbench.metrics import panoptic_boundary, panoptic_matching, panoptic_segments
 from segbench.metrics.accumulator import MapAccumulator, check_evidence
 from segbench.metrics.base import Scores, defined, defined_list
 from segbench.metrics.panoptic_analysis import suspicions as suspicions
@@ -26,6 +26,9 @@ from segbench.metrics.panoptic_totals import ClassTotals, Quality, class_totals,
 from segbench.protocols import RuleSet
 from segbench.protocols.panoptic import PanopticRules
 from segbench.samples import PanopticMap
+
+void_like, resized_to = panoptic_segments.void_like, panoptic_segments.resized_to
+"""What the task does with a missing prediction, and with one of another size."""
 
 PER_CLASS = {"pq": "panoptic/pq", "sq": "panoptic/sq", "rq": "panoptic/rq"}
 """Columns of the per-class rows that are metrics of a class."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
@@ -23,8 +23,8 @@ from segbench.metrics.labels import pair_classes
 from segbench.metrics.pairs import label_pairs
 from segbench.protocols import RuleSet
 from segbench.protocols.semantic import SemanticRules
-from segbench.samples import LabelMap
-from segbench.sizes import mismatch
+from segbench.samples import LabelMap, ValueMap
+from segbench.sizes import mismatch, resized
 
 PER_CLASS = {column: f"semantic/{column}" for column in ("iou", "recall", "precision", "dice", "boundary_iou", "iiou")}
 """Columns of the per-class rows that are metrics of a class; the last two only where they were counted."""
@@ -265,6 +265,19 @@ def _why(metric: str, counts: _Counts) -> str:
             names = ", ".join(counts.dataset.names[index] for index in absent[:5]) + (", ..." if len(absent) > 5 else "")
             return f"this protocol averages over all classes, and these have neither ground truth nor prediction: {names}"
     return METRICS[metric].undefined
+
+
+def void_like(gt: LabelMap) -> LabelMap:
+    """A prediction of an image that says nothing anywhere."""
+    classes = gt.meaning.num_classes
+    return LabelMap(gt.id, np.zeros(gt.values.shape, np.uint8), ValueMap.of({0: classes}, classes), "(no prediction)")
+
+
+def resized_to(pred: LabelMap, gt: LabelMap, rule: str) -> LabelMap:
+    """A prediction at the size of its ground truth, by nearest neighbour; maps of other axes stay as they are."""
+    if pred.values.shape == gt.values.shape or not pred.values.ndim == gt.values.ndim == 2:
+        return pred
+    return replace(pred, values=resized(pred.values, gt.values.shape, rule))
 
 
 def ground_truth(evidence: Evidence) -> Table:

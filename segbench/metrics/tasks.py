@@ -22,6 +22,8 @@ TASKS = Registry(
     },
 )
 
+KERNELS = {"semantic": ("png", "pairs"), "instance": ("rle", "iou", "matching"), "panoptic": ("png", "panoptic")}
+
 
 def _module(task: str) -> Any:
     return import_module(TASKS.get(task).__module__)
@@ -30,6 +32,22 @@ def _module(task: str) -> Any:
 def takes_batches(task: str) -> bool:
     """Whether the accumulator of a task takes whole shards as columns; else one sample per image."""
     return task == "instance"
+
+
+def load_kernels(task: str) -> None:
+    """Loads what the task's inner loops need, compiling it where it never was: start-up, not work."""
+    for name in KERNELS[task]:
+        import_module(f"segbench.kernels.{name}")
+
+
+def void_like(task: str, gt: Any) -> Any:
+    """A prediction of an image that says nothing anywhere."""
+    return _module(task).void_like(gt)
+
+
+def resized_to(task: str, pred: Any, gt: Any, rule: str) -> Any:
+    """A prediction at the size of its ground truth; unchanged where it has that size."""
+    return _module(task).resized_to(pred, gt, rule)
 
 
 def usual_missing(task: str) -> str:
