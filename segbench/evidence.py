@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +22,8 @@ from segbench.samples import ImageId
 
 Table = dict[str, NDArray]
 Tables = dict[str, Table]
+
+SCHEMA = "segbench.evidence/1"
 
 TABLE_VERSIONS: dict[str, int] = {}
 """Version of each table of `evidence.npz` where it is not 1: raised when a column changes its meaning."""
@@ -99,7 +104,7 @@ class Evidence:
     def arrays(self) -> dict[str, NDArray]:
         """Everything as named arrays: what is saved, shipped and resampled."""
         header = {
-            "schema": "segbench.evidence/1",
+            "schema": SCHEMA,
             "task": self.task,
             "num_classes": self.num_classes,
             "tables": {name: TABLE_VERSIONS.get(name, 1) for name in self.tables},
@@ -116,34 +121,61 @@ class Evidence:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Evidence:
-        """The inverse of `arrays`."""
+        """The inverse of `arrays`.
+
+        Raises:
+            FormatError: arrays that no evidence has.
+        """
         try:
-            header = json.loads(bytes(np.asarray(arrays["header"], np.uint8)))
-            schema, versions = header["schema"], header["tables"]
-            ids = tuple(header["ids"])
-            task, num_classes = str(header["task"]), int(header["num_classes"])
-            images = Images(ids, np.asarray(arrays["images/order"], np.int64), np.asarray(arrays["images/sizes"], np.int32).reshape(-1, 2))
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError("this is not segbench evidence: its header is missing or damaged") from error
-        if schema != "segbench.evidence/1":
-            raise FormatError(f"evidence of schema {schema}; this segbench reads segbench.evidence/1", hint="upgrade segbench")
-        tables: Tables = {name: {} for name in versions}
+            header = msgspec.json.decode(bytes(np.asarray(arrays["header"], np.uint8)), type=_Header)
+            order, sizes = arrays["images/order"], arrays["images/sizes"]
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise FormatError(f"this is not segbench evidence: its header is missing or damaged ({error})") from error
+        if header.schema != SCHEMA:
+            raise FormatError(f"evidence of schema {header.schema}; this segbench reads {SCHEMA}", hint="upgrade segbench")
+        tables: Tables = {name: {} for name in header.tables}
         for key in arrays:
             name, _, column = key.partition("/")
             if name in tables:
                 tables[name][column] = np.asarray(arrays[key])
-        for name, version in versions.items():
+            elif key not in ("header", "images/order", "images/sizes"):
+                raise FormatError(f"evidence holds an array {key!r} that belongs to no table")
+        images = _checked_images(header.ids, np.asarray(order), np.asarray(sizes))
+        for name, version in header.tables.items():
             if version > TABLE_VERSIONS.get(name, 1):
                 raise FormatError(
                     f"evidence table {name!r} has version {version}, which this segbench does not know", hint="upgrade segbench"
                 )
-            lengths = {len(column) for column in tables[name].values()}
             image = tables[name].get("image")
-            if len(lengths) != 1 or image is None or (len(image) and not 0 <= image.min() <= image.max() < len(ids)):
+            fits = image is not None and len({column.shape for column in tables[name].values()}) == 1 and image.ndim == 1
+            if image is None or not fits or image.dtype.kind != "i" or not _ascending(image, len(images)):
                 raise FormatError(f"evidence table {name!r} is damaged: its columns do not fit together")
-        if not len(ids) == len(images.order) == len(images.sizes):
-            raise FormatError("evidence is damaged: its image columns do not fit together")
-        return cls(task, num_classes, images, tables)
+        return cls(header.task, header.num_classes, images, tables)
+
+
+class _Header(msgspec.Struct, forbid_unknown_fields=True):
+    """What `header` of the arrays says."""
+
+    schema: str
+    task: str
+    num_classes: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
+    tables: dict[str, int]
+    ids: tuple[int | str, ...]
+
+
+def _ascending(image: NDArray, count: int) -> bool:
+    return not len(image) or (int(image[0]) >= 0 and int(image[-1]) < count and bool((image[1:] >= image[:-1]).all()))
+
+
+def _checked_images(ids: tuple[ImageId, ...], order: NDArray, sizes: NDArray) -> Images:
+    fits = order.shape == (len(ids),) and sizes.shape == (len(ids), 2) and order.dtype.kind == sizes.dtype.kind == "i"
+    if not fits or len(set(ids)) != len(ids) or (len(ids) and (sizes.min() < 0 or sizes.max() >= 2**31)):
+        raise FormatError("evidence is damaged: its image columns do not fit together")
+    images = Images(ids, order.astype(np.int64, copy=False), sizes.astype(np.int32, copy=False))
+    ranks = [_rank(ids[row], int(order[row])) for row in range(len(ids))]
+    if any(first > second for first, second in pairwise(ranks)):
+        raise FormatError("evidence is damaged: its images are not in canonical order")
+    return images
 
 
 def empty(task: str, num_classes: int, columns: Mapping[str, Sequence[str]] = {}) -> Evidence:
@@ -191,6 +223,10 @@ def merge(parts: Iterable[Evidence]) -> Evidence:
     return _canonical(filled)
 
 
+def _rank(image_id: ImageId, order: int) -> tuple:
+    return order, id_order(image_id), type(image_id).__name__
+
+
 def _dtype(column: str) -> type:
     return {"pixels": np.int64, "image": np.int32}.get(column, np.int32 if column in ("gt", "pred", "class") else np.int64)
 
@@ -209,7 +245,7 @@ def _canonical(parts: Sequence[Evidence]) -> Evidence:
         }
         for name in parts[0].tables
     }
-    ranking = sorted(range(len(ids)), key=lambda row: (int(order[row]), id_order(ids[row]), type(ids[row]).__name__))
+    ranking = sorted(range(len(ids)), key=lambda row: _rank(ids[row], int(order[row])))
     first_of: dict[ImageId, int] = {}
     keep = [row for row in ranking if first_of.setdefault(ids[row], row) == row]
     repeated = sum(part.repeated for part in parts)

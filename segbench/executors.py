@@ -137,8 +137,8 @@ def run(
             future.cancel()
         raise
     if failed < len(futures):
-        error = futures[failed].exception()
-        raise _lost(error) if isinstance(error, BrokenExecutor) else error  # type: ignore[misc]
+        cause = futures[failed].exception()
+        raise _lost(cause) if isinstance(cause, BrokenExecutor) else cause  # type: ignore[misc]
     return [future.result() for future in futures]
 
 

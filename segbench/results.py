@@ -9,20 +9,23 @@ from __future__ import annotations
 import hashlib
 import html
 import io
+import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from segbench import __version__, datasets, protocols
+from segbench import files as disk
 from segbench.datasets import Dataset
-from segbench.errors import ConfigError, FormatError, InputError
+from segbench.errors import ConfigError, FormatError, InputError, SegbenchError
 from segbench.evidence import Evidence
 from segbench.metrics import tasks
 from segbench.protocols import RuleSet
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
     import pandas
 
 SCHEMA = "segbench.result/1"
-ZIP_LIMIT = 1 << 34
+EVIDENCE_LIMIT = 1 << 34
+"""Bytes of the largest evidence: it is read as a whole, and holds what its size says."""
 
 
 @dataclass(frozen=True)
@@ -190,19 +194,30 @@ class Result:
             "evidence": "evidence.npz",
             "timing": self.timing,
         }
-        return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+        return encoded(document)
 
     def save(self, folder: str | os.PathLike) -> Path:
-        """Writes the run folder; each file appears whole or not at all, `result.json` last."""
+        """Writes the run folder: all of its files or none, also where this is interrupted.
+
+        Raises:
+            ConfigError: no folder is named.
+            InputError: it cannot be written.
+        """
+        if not os.fspath(folder):
+            raise ConfigError("the path of the run folder is empty", hint="name a folder, such as runs/a")
         target = Path(folder)
         try:
-            target.mkdir(parents=True, exist_ok=True)
             evidence = pack({f"{task}/{name}": array for task, ev in self.evidences.items() for name, array in ev.arrays().items()})
             document = msgspec.json.decode(self.to_json())
             document["evidence_digest"] = f"sha256:{hashlib.sha256(evidence).hexdigest()}"
-            write_whole(target / "evidence.npz", evidence)
-            write_whole(target / "dataset.json", datasets.to_json(self.dataset_spec).encode())
-            write_whole(target / "result.json", msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+            with made_folder(target):
+                write_all(
+                    {
+                        target / "evidence.npz": evidence,
+                        target / "dataset.json": datasets.to_json(self.dataset_spec).encode(),
+                        target / "result.json": encoded(document),
+                    }
+                )
         except OSError as error:
             raise InputError(
                 f"the run folder cannot be written: {error.strerror}", files=[str(target)], hint="choose another -o"
@@ -218,22 +233,21 @@ class Result:
         """
         path = Path(folder)
         path = path.parent if path.name == "result.json" else path
+        file = str(path / "result.json")
+        if not disk.exists(file):
+            raise FormatError("not a run folder", files=[file], hint="segbench evaluate ... -o FOLDER writes one")
+        written = disk.read(file, disk.MAX_TEXT)
+        packed = disk.read(path / "evidence.npz", EVIDENCE_LIMIT)
+        dataset = datasets.load(path / "dataset.json")
         try:
-            document = msgspec.json.decode((path / "result.json").read_bytes())
-            packed = (path / "evidence.npz").read_bytes()
-        except FileNotFoundError as error:
-            raise FormatError("not a run folder", files=[error.filename], hint="segbench evaluate ... -o FOLDER writes one") from error
-        except msgspec.DecodeError as error:
-            raise FormatError(f"damaged result: {error}", files=[str(path / "result.json")]) from error
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            found = document.get("schema") if isinstance(document, dict) else None
-            raise FormatError(f"schema {found!r}; this segbench reads {SCHEMA}", files=[str(path / "result.json")], hint="upgrade segbench")
-        if f"sha256:{hashlib.sha256(packed).hexdigest()}" != document.pop("evidence_digest", None):
-            raise FormatError("the evidence is not the one the result was computed from", files=[str(path / "evidence.npz")])
-        arrays = unpack(packed, str(path / "evidence.npz"))
-        result = _from_document(document, arrays, datasets.load(path / "dataset.json"), str(path))
-        _verify(result, str(path))
-        return result
+            return _loaded(written, packed, dataset, path)
+        except FormatError:
+            raise
+        except (SegbenchError, msgspec.DecodeError, msgspec.ValidationError) as error:
+            message = error.message if isinstance(error, SegbenchError) else str(error)
+            raise FormatError(f"damaged result: {message}", files=[file]) from error
+        except Exception as error:  # scores of integers that nobody counted fail in any way
+            raise FormatError(f"damaged result: {type(error).__name__}: {error}", files=[str(path)]) from error
 
 
 def score(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> TaskResult:
@@ -275,58 +289,255 @@ def pack(arrays: Mapping[str, NDArray]) -> bytes:
 
 
 def unpack(data: bytes, file: str) -> dict[str, NDArray]:
-    """The inverse of `pack`, for any `.npz` of plain arrays.
+    """The inverse of `pack`.
 
     Raises:
-        FormatError: not such an archive, or one that would grow beyond reason.
+        FormatError: not such an archive: damaged, compressed, or with headers that contradict its size.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > ZIP_LIMIT:
-                raise FormatError("the archive would unpack to more than 16 GiB", files=[file], code="SB192")
-            return {
-                member.filename.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
-                for member in archive.infolist()
-            }
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+            members = archive.infolist()
+            if any(member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members):
+                raise FormatError("the evidence is compressed; segbench stores it as it is", files=[file], code="SB192")
+            arrays = {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
+            if len(arrays) != len(members):
+                raise ValueError("two arrays of one name")
+            return arrays
+    except FormatError:
+        raise
+    except Exception as error:  # the parsers of archives and headers raise anything
         raise FormatError(f"damaged evidence: {error}", files=[file]) from error
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file under a temporary name and renames it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _array(data: bytes) -> NDArray:
+    """An array file of numbers; its header must agree with its size before anything is made of it."""
+    stream = io.BytesIO(data)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an array of another version than 1.0")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    start = stream.tell()
+    sound = dtype.kind in "biuf" and not fortran_order and all(type(length) is int and length >= 0 for length in shape)
+    if not sound or math.prod(shape) * dtype.itemsize != len(data) - start:
+        raise ValueError(f"an array of type {dtype} and shape {shape} in {len(data) - start} bytes")
+    return np.frombuffer(data, dtype, offset=start).reshape(shape).copy()
+
+
+def encoded(document: Any) -> bytes:
+    """A document as indented JSON; file names that are no UTF-8 with the bytes in question written as \\xNN."""
     try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        text = msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        text = msgspec.json.encode(_printable(msgspec.to_builtins(document)))
+    return msgspec.json.format(text, indent=1) + b"\n"
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@contextmanager
+def made_folder(path: Path) -> Iterator[None]:
+    """A folder, made with those above it where they are not there; what was made is removed again on an error."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def write_all(files: Mapping[Path, bytes]) -> None:
+    """Writes files, all or none: under temporary names first, then renamed. What stood there before comes back on an error."""
+    hidden = {path: (_beside(path, "tmp"), _beside(path, "old")) for path in files}
+    renamed: list[Path] = []
+    try:
+        for path, data in files.items():
+            hidden[path][0].write_bytes(data)
+        for path in files:
+            if path.is_file():
+                _keep(path, hidden[path][1])
+            renamed.append(path)
+            hidden[path][0].replace(path)
+    except BaseException:
+        for path in renamed:
+            if hidden[path][1].exists():
+                hidden[path][1].replace(path)
+            else:
+                path.unlink(missing_ok=True)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        for names in hidden.values():
+            for name in names:
+                name.unlink(missing_ok=True)
 
 
-def _from_document(document: dict[str, Any], arrays: dict[str, NDArray], dataset: Dataset, path: str) -> Result:
+def _keep(path: Path, name: Path) -> None:
+    """A second name for a file; a copy where the file system has no links."""
     try:
-        scored = msgspec.convert(document["tasks"], dict[str, TaskResult])
-        evidences = {
-            task: Evidence.from_arrays(
-                {name.removeprefix(f"{task}/"): array for name, array in arrays.items() if name.startswith(f"{task}/")}
-            )
-            for task in scored
-        }
-        rest = {
-            key: document[key]
-            for key in ("dataset", "predictions", "images", "model", "warnings", "command", "environment", "timing", "segbench")
-        }
-    except (KeyError, msgspec.ValidationError) as error:
-        raise FormatError(f"damaged result: {error}", files=[path]) from error
-    return Result(tasks=scored, dataset_spec=dataset, evidences=evidences, **rest)
+        os.link(path, name)
+    except OSError:
+        name.write_bytes(path.read_bytes())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all."""
+    write_all({path: data})
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{ending}")
+
+
+Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class _Strict(msgspec.Struct, forbid_unknown_fields=True):
+    """A part of `result.json`: the fields it has, and no others."""
+
+
+class _Model(_Strict):
+    name: str
+
+
+class _DatasetFields(_Strict):
+    name: str
+    digest: Digest
+    num_images: Count
+    classes: list[str]
+
+
+class _Predictions(_Strict):
+    format: str
+    count: Count
+    digest: Digest | None
+    said: str
+
+
+class _Images(_Strict):
+    count: Count
+    missing: list[str]
+    extra: list[str]
+
+
+class _Timing(_Strict):
+    wall_s: Seconds = 0
+    cpu_s: Seconds = 0
+    engine_wall_s: Seconds = 0
+    engine_cpu_s: Seconds = 0
+    workers: Annotated[int, msgspec.Meta(ge=1)] = 1
+    stages: dict[str, Seconds] = {}
+
+
+class _Protocol(_Strict):
+    name: str
+    version: int
+    options: dict[str, Any]
+    digest: Digest
+
+
+class _Interval(_Strict):
+    low: float
+    high: float
+    level: float
+    method: str
+    reliable: bool
+    se: float | None = None
+    reason: str | None = None
+
+
+class _Metric(_Strict):
+    value: float | None
+    higher_is_better: bool
+    interval: _Interval | None
+
+
+class _Task(_Strict):
+    protocol: _Protocol
+    metrics: dict[str, _Metric]
+    per_class: list[dict[str, Any]]
+    undefined: dict[str, str]
+
+
+class _Document(_Strict):
+    """`result.json` of a run folder, as its schema says it."""
+
+    schema: Literal["segbench.result/1"]
+    segbench: str
+    command: str
+    model: _Model
+    dataset: _DatasetFields
+    predictions: _Predictions
+    tasks: Annotated[dict[str, _Task], msgspec.Meta(min_length=1)]
+    images: _Images
+    environment: dict[str, str]
+    warnings: list[str]
+    evidence: Literal["evidence.npz"]
+    timing: _Timing
+    evidence_digest: Digest
+
+
+def _loaded(written: bytes, packed: bytes, dataset: Dataset, path: Path) -> Result:
+    document = msgspec.json.decode(written)
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        found = document.get("schema") if isinstance(document, dict) else None
+        raise FormatError(f"schema {found!r}; this segbench reads {SCHEMA}", files=[str(path / "result.json")], hint="upgrade segbench")
+    msgspec.convert(document, _Document)
+    if f"sha256:{hashlib.sha256(packed).hexdigest()}" != document["evidence_digest"]:
+        raise FormatError("the evidence is not the one the result was computed from", files=[str(path / "evidence.npz")])
+    arrays = unpack(packed, str(path / "evidence.npz"))
+    parts: dict[str, dict[str, NDArray]] = {task: {} for task in document["tasks"]}
+    for name, array in arrays.items():
+        task, _, rest = name.partition("/")
+        parts[task][rest] = array
+    kept = ("dataset", "predictions", "images", "model", "warnings", "command", "environment", "timing", "segbench")
+    result = Result(
+        tasks=msgspec.convert(document["tasks"], dict[str, TaskResult]),
+        dataset_spec=dataset,
+        evidences={task: Evidence.from_arrays(part) for task, part in parts.items()},
+        **{key: document[key] for key in kept},
+    )
+    _verify(result, str(path))
+    return result
 
 
 def _verify(result: Result, path: str) -> None:
+    """Computes everything again that follows from the evidence.
+
+    Raises:
+        FormatError: it is not what the result says.
+    """
     for name, task in result.tasks.items():
-        again = score(name, result.evidences[name], result.dataset_spec, result.rules(name))
-        differing = [metric for metric, entry in task.metrics.items() if again.metrics.get(metric, Metric(None)).value != entry.value]
-        if differing or again.per_class != task.per_class:
+        evidence, rules = result.evidences[name], result.rules(name)
+        found = {table: {column: values.dtype for column, values in columns.items()} for table, columns in evidence.tables.items()}
+        if evidence.task != name or found != tasks.table_types(name, evidence, result.dataset_spec, rules):
+            raise FormatError("the evidence has other tables or columns than its task", files=[path])
+        again = score(name, evidence, result.dataset_spec, rules)
+        plain = replace(task, metrics={metric: replace(entry, interval=None) for metric, entry in task.metrics.items()})
+        dataset = {
+            "name": result.dataset_spec.name,
+            "digest": dataset_digest(result.dataset_spec, evidence),
+            "num_images": len(evidence.images),
+            "classes": list(result.dataset_spec.names),
+        }
+        wrong = [metric for metric in (*task.metrics, *again.metrics) if plain.metrics.get(metric) != again.metrics.get(metric)]
+        wrong += [part for part in ("per_class", "undefined", "protocol") if getattr(plain, part) != getattr(again, part)]
+        wrong += [f"dataset.{key}" for key, value in dataset.items() if result.dataset[key] != value]
+        named = protocols.load(task.protocol["name"], name)
+        if not tasks.takes_batches(name) and named.digest != task.protocol["digest"]:  # only those may have options of one's own
+            wrong.append("protocol")
+        wrong += ["images.count"] if result.images["count"] != len(evidence.images) else []
+        if wrong:
             raise FormatError(
-                f"the stored scores do not follow from the evidence ({', '.join(differing[:3]) or 'per class'})",
+                f"the stored scores do not follow from the evidence ({', '.join(dict.fromkeys(wrong[:3]))})",
                 files=[path],
                 hint="the result was edited, or written by another version; evaluate again",
             )

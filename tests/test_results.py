@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import struct
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +95,30 @@ def test_notebook_table(result):
         (lambda d: d.update(schema="segbench.result/9"), "segbench.result/9"),
         (lambda d: d.pop("tasks"), "damaged"),
         (lambda d: d["tasks"].update(depth=d["tasks"].pop("semantic")), "damaged"),
-        (lambda d: d.update(evidence_digest="sha256:0"), "not the one"),
+        (lambda d: d.update(evidence_digest="sha256:" + 64 * "0"), "not the one"),
+        (lambda d: d.update(evidence_digest="sha256:0"), "damaged"),
+        (lambda d: d["tasks"]["semantic"]["metrics"].pop("semantic/miou"), "do not follow"),
+        (
+            lambda d: d["tasks"]["semantic"]["metrics"].update(
+                {"semantic/foo": {"value": None, "higher_is_better": True, "interval": None}}
+            ),
+            "foo",
+        ),
+        (lambda d: d["tasks"]["semantic"]["metrics"]["semantic/miou"].update(higher_is_better=False), "do not follow"),
+        (lambda d: d["tasks"]["semantic"].update(undefined={"semantic/miou": "why"}), "undefined"),
+        (lambda d: d["tasks"]["semantic"]["protocol"]["options"].update(x=1), "protocol"),
+        (lambda d: d["tasks"]["semantic"].update(protocol={}), "damaged"),
+        (lambda d: d["tasks"]["semantic"]["protocol"].update(name="nope"), "nope"),
+        (lambda d: d["tasks"]["semantic"]["protocol"].update(name="mmseg"), "do not follow"),
+        (lambda d: d["images"].update(count=99), "images.count"),
+        (lambda d: d["dataset"].update(num_images=99), "num_images"),
+        (lambda d: d["dataset"].update(name="other"), "dataset.name"),
+        (lambda d: d["dataset"].update(digest="sha256:" + 64 * "0"), "dataset.digest"),
+        (lambda d: d.update(model=5), "damaged"),
+        (lambda d: d.update(warnings=5), "damaged"),
+        (lambda d: d.update(predictions=None), "damaged"),
+        (lambda d: d.update(tasks={}), "damaged"),
+        (lambda d: d.update(more=1), "damaged"),
     ],
 )
 def test_edited_results_are_refused(folder, change, words):
@@ -126,16 +154,104 @@ def test_unpack_refuses_pickles_and_garbage():
         pack({"a": np.array([object()])})
 
 
-def test_failed_save_leaves_the_old_run(result, folder, monkeypatch):
-    before = (folder / "result.json").read_bytes()
+@pytest.mark.parametrize(("step", "at"), [("write_bytes", 0), ("write_bytes", 2), ("replace", 0), ("replace", 1), ("replace", 2)])
+@pytest.mark.parametrize("reason", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_failed_save_leaves_what_was_there(result, folder, tmp_path, monkeypatch, step, at, reason):
+    other = result.rescore("mmseg")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    original = getattr(Path, step)
+    for target in (folder, tmp_path / "new" / "run"):
+        calls = iter(range(100))
 
-    def fail(*_):
-        raise OSError(28, "No space left on device")
+        def fail(self, value, calls=calls):
+            if next(calls) == at:
+                raise reason
+            return original(self, value)
 
-    monkeypatch.setattr("segbench.results.write_whole", fail)
-    with pytest.raises(InputError, match="No space left"):
-        result.save(folder)
-    assert (folder / "result.json").read_bytes() == before
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, step, fail)
+            with pytest.raises((InputError, KeyboardInterrupt)):
+                other.save(target)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert not (tmp_path / "new").exists()
+
+
+def repacked(folder: Path, change) -> None:
+    """Changes the arrays of the evidence and its digest with them, as a forger would."""
+    arrays = unpack((folder / "evidence.npz").read_bytes(), "x")
+    change(arrays)
+    data = pack(arrays)
+    (folder / "evidence.npz").write_bytes(data)
+    edit(folder, lambda document: document.update(evidence_digest=f"sha256:{hashlib.sha256(data).hexdigest()}"))
+
+
+def header(**fields):
+    def change(arrays):
+        known = json.loads(bytes(arrays["semantic/header"]))
+        arrays["semantic/header"] = np.frombuffer(json.dumps(known | fields).encode(), np.uint8)
+
+    return change
+
+
+IDS = [f"street_{number:06}" for number in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.pop("semantic/pixels/gt"),
+        lambda a: a.update({"semantic/pixels/more": a["semantic/pixels/gt"]}),
+        lambda a: a.update({"semantic/pixels/pixels": a["semantic/pixels/pixels"] * 1.0}),
+        lambda a: a["semantic/pixels/gt"].__setitem__(0, 10**6),
+        lambda a: a["semantic/pixels/pred"].__setitem__(0, -5),
+        lambda a: a["semantic/pixels/image"].__setitem__(0, 11),
+        lambda a: a["semantic/images/sizes"].__setitem__(0, -1),
+        lambda a: a["semantic/images/order"].__setitem__(0, 99),
+        lambda a: a.update({"semantic/images/order": a["semantic/images/order"][1:]}),
+        lambda a: a.update({"other/array": np.zeros(3)}),
+        lambda a: a.update({"semantic/array": np.zeros(3)}),
+        lambda a: a.update({"semantic/header": np.frombuffer(b"[" * 100_000, np.uint8)}),
+        header(ids=[*IDS[:-1], IDS[0]]),
+        header(ids=[*IDS[:-1], None]),
+        header(ids=[*IDS[:-1], []]),
+        header(ids=[*IDS[:-1], 1.5]),
+        header(num_classes=10**12),
+        header(num_classes=-1),
+        header(tables={"pixels": 2}),
+        header(tables=["pixels"]),
+        header(tables={}),
+        header(task="panoptic"),
+        header(schema="segbench.evidence/9"),
+    ],
+)
+def test_forged_evidence_is_refused(folder, change):
+    repacked(folder, lambda arrays: None)
+    Result.load(folder)
+    repacked(folder, change)
+    with pytest.raises(FormatError):
+        Result.load(folder)
+
+
+def test_archives_that_lie_about_their_size():
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", bytes(1 << 20))
+    with pytest.raises(FormatError, match="compressed") as caught:
+        unpack(stream.getvalue(), "x")
+    assert caught.value.code == "SB192"
+    for shape in ("(10**9,)", "(1000000000000,)", "(-1,)", "(1,)*70", '"x"', "(" * 9000 + ")" * 9000):
+        text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr("a.npy", b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text)
+        with pytest.raises(FormatError, match="damaged evidence"):
+            unpack(stream.getvalue(), "x")
+
+
+def test_a_file_name_that_is_no_utf8(result, tmp_path):
+    odd = replace(result, images=result.images | {"extra": ["caf\udce9.png"]}, model={"name": "\udce9"})
+    assert json.loads(odd.to_json())["images"]["extra"] == ["caf\\udce9.png"]
+    assert Result.load(odd.save(tmp_path / "run")).tasks == result.tasks
 
 
 def test_output_that_is_a_file(result, tmp_path):
