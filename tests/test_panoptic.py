@@ -18,7 +18,7 @@ from segbench.metrics.boundaries import boundary_distance_px
 from segbench.metrics.panoptic import COMPUTE, PanopticAccumulator, choose, ground_truth, scores, tables_for
 from segbench.metrics.panoptic_catalogue import METRICS
 from segbench.metrics.panoptic_segments import resized_to, segment_table, void_like
-from segbench.rules_panoptic import PANOPTIC, RULE_TITLES, PanopticRules
+from segbench.protocols.panoptic import PANOPTIC, RULE_TITLES, PanopticRules
 from segbench.samples import PanopticMap
 from tests import naive_panoptic as naive
 from tests.panoptic_sets import DATASET, NUM_CLASSES, SETS, flat, panoptic_image, sample

@@ -20,7 +20,7 @@ from segbench.adapters.panoptic_parts import merged_parts, write_coco_panoptic
 from segbench.datasets import Dataset, LabelClass, load
 from segbench.errors import ConfigError, FormatError, InputError, LabelError, PairingError, ShapeError
 from segbench.metrics.panoptic import PanopticAccumulator
-from segbench.rules_panoptic import PANOPTIC
+from segbench.protocols.panoptic import PANOPTIC
 
 CITY = Dataset(
     name="city",

@@ -13,7 +13,7 @@ from segbench.metrics.panoptic import PanopticAccumulator
 from segbench.metrics.panoptic import scores as scores_of
 from segbench.metrics.panoptic_analysis import by_size, error_budget, semantic_evidence, suspicions
 from segbench.metrics.semantic import SemanticAccumulator
-from segbench.rules_panoptic import PANOPTIC
+from segbench.protocols.panoptic import PANOPTIC
 from segbench.samples import LabelMap, ValueMap
 from tests.panoptic_sets import DATASET, NUM_CLASSES, SETS, panoptic_image, sample
 

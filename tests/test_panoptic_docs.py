@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segbench.metrics.panoptic import COMPUTE, PER_CLASS
 from segbench.metrics.panoptic_catalogue import METRICS
-from segbench.rules_panoptic import PANOPTIC
+from segbench.protocols.panoptic import PANOPTIC
 
 TEXT = (Path(__file__).parents[1] / "docs/panoptic.md").read_text()
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segbench import protocols
 from segbench.adapters import coco, coco_categories, coco_json
 from segbench.adapters.base import Request
 from segbench.errors import InputError
 from segbench.metrics.instance import InstanceAccumulator, scores
-from segbench.rules_instance import load
 from tests.parity.test_pycocotools import random_dataset
 
 TRUTH, DETECTIONS = random_dataset(12, False, False, True)
@@ -43,7 +43,7 @@ def evaluated(gt_path, pred_path):
     families = tuple(family for family in ("segm", "bbox") if family in pred.families and family in gt.families)
     accumulator = InstanceAccumulator(DATASET, families)
     accumulator.update(pred.read(found, truths.sizes[[gt.places[key] for key in found]]), truths)
-    return scores(accumulator.evidence(), DATASET, load("coco")).metrics
+    return scores(accumulator.evidence(), DATASET, protocols.load("coco", "instance")).metrics
 
 
 def check(folder, gt: bytes, pred: bytes):

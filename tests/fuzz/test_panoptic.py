@@ -18,7 +18,7 @@ from segbench.adapters.panoptic_memory import open_panoptic_arrays
 from segbench.datasets import Dataset, LabelClass
 from segbench.errors import InputError
 from segbench.metrics.panoptic import PanopticAccumulator
-from segbench.rules_panoptic import PANOPTIC
+from segbench.protocols.panoptic import PANOPTIC
 
 DATASET = Dataset(
     name="two",
