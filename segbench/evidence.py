@@ -147,7 +147,7 @@ class Evidence:
                     f"evidence table {name!r} has version {version}, which this segbench does not know", hint="upgrade segbench"
                 )
             image = tables[name].get("image")
-            fits = image is not None and len({column.shape for column in tables[name].values()}) == 1 and image.ndim == 1
+            fits = image is not None and len({column.shape[:1] for column in tables[name].values()}) == 1 and image.ndim == 1
             if image is None or not fits or image.dtype.kind != "i" or not _ascending(image, len(images)):
                 raise FormatError(f"evidence table {name!r} is damaged: its columns do not fit together")
         return cls(header.task, header.num_classes, images, tables)

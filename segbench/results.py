@@ -517,8 +517,7 @@ def _verify(result: Result, path: str) -> None:
     """
     for name, task in result.tasks.items():
         evidence, rules = result.evidences[name], result.rules(name)
-        found = {table: {column: values.dtype for column, values in columns.items()} for table, columns in evidence.tables.items()}
-        if evidence.task != name or found != tasks.table_types(name, evidence, result.dataset_spec, rules):
+        if evidence.task != name or tasks.types_of(evidence.tables) != tasks.table_types(name, evidence, result.dataset_spec, rules):
             raise FormatError("the evidence has other tables or columns than its task", files=[path])
         again = score(name, evidence, result.dataset_spec, rules)
         plain = replace(task, metrics={metric: replace(entry, interval=None) for metric, entry in task.metrics.items()})

@@ -97,11 +97,16 @@ def customised(
     return changed(rules, thresholds, ranges, None if max_detections is None else tuple(max_detections))  # type: ignore[arg-type, return-value]
 
 
+def types_of(tables: Mapping[str, Table]) -> dict[str, dict[str, Any]]:
+    """`{table: {column: (type, shape of a row)}}`."""
+    return {name: {column: (values.dtype, values.shape[1:]) for column, values in table.items()} for name, table in tables.items()}
+
+
 def table_types(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> dict[str, dict[str, Any]]:
-    """`{table: {column: dtype}}` as an accumulator of the same tables makes them."""
+    """The `types_of` the tables that an accumulator of the same tables makes."""
     names = _module(task).families_of(evidence) if takes_batches(task) else tuple(evidence.tables)
     tables = accumulator(task, dataset, names, rules).evidence().tables
-    return {name: {column: values.dtype for column, values in table.items()} for name, table in tables.items()}
+    return types_of(tables)
 
 
 def scores(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> Scores:
