@@ -170,6 +170,8 @@ class InstanceMeasure(Measure):
     def effects(self, other: Self, metrics: Sequence[str]) -> Values:
         images = self._most_changed(other)
         count = len(self.evidence.images)
+        if not len(images):
+            return {name: np.zeros(count) for name in metrics}
         weights = np.zeros((len(images), count), np.uint8)
         weights[np.arange(len(images)), images] = 1
         base = self.values(np.ones((1, count), np.uint8))
@@ -186,6 +188,9 @@ class InstanceMeasure(Measure):
             mine, theirs = (per_image(side.evidence, side.matches[family], self.rules) for side in (self, other))
             for column in ("tp", "fp", "fn"):
                 changed += np.abs(np.array(theirs[column]) - np.array(mine[column]))
+        # scores alone may have changed: they decide among images that are equal otherwise
+        sums = [_score_sums(side.evidence) for side in (self, other)]
+        changed += np.minimum(np.abs(sums[1] - sums[0]) / 100, 0.5)
         order = np.argsort(-changed, kind="stable")[:EFFECTS]
         return np.sort(order[changed[order] > 0])
 
@@ -235,3 +240,9 @@ class InstanceMeasure(Measure):
             if threshold in thresholds:
                 columns[title] = by_threshold[thresholds.index(threshold)]
         return {f"{family}/{title}": np.where(absent, np.nan, column) for title, column in columns.items()}
+
+
+def _score_sums(evidence: Evidence) -> NDArray[np.float64]:
+    """Sum of the scores of each image's detections."""
+    detections = evidence.rows("detections")
+    return np.bincount(detections["image"], detections["score"], minlength=len(evidence.images))
