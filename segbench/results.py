@@ -12,7 +12,7 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -134,18 +134,28 @@ class Result:
         scored = score(name, self.evidences[name], self.dataset_spec, protocols.load(protocol, name))
         return replace(self, tasks=self.tasks | {name: scored})
 
-    def with_intervals(self, cluster: str | None = None, level: float = 0.95, replicates: int = 1000, seed: int = 0) -> Result:
+    def with_intervals(
+        self,
+        cluster: str | None = None,
+        level: float = 0.95,
+        replicates: int = 1000,
+        seed: int = 0,
+        only: Collection[str] | None = None,
+    ) -> Result:
         """The same result with an interval on every metric that is defined, from the evidence alone.
 
         Args:
+            only: These tasks; None: all.
             cluster: A regular expression on the image ids: images of one cluster (a video, a patient, a city) are drawn together.
             seed: Equal seeds draw the same images, so that results on one data set are paired.
         """
         from segbench.significance.intervals import Resampling, intervals
         from segbench.significance.units import labels_of
 
-        found = {}
+        found = dict(self.tasks)
         for name, task in self.tasks.items():
+            if only is not None and name not in only:
+                continue
             evidence = self.evidences[name]
             clusters = None if cluster is None else tuple(labels_of(evidence.images.ids, cluster))
             made = intervals(evidence, self.dataset_spec, self.rules(name), Resampling(replicates, level, seed, clusters))
@@ -263,7 +273,7 @@ def dataset_digest(dataset: Dataset, evidence: Evidence) -> str:
     total = hashlib.sha256(dataset.payload())
     table = tasks.ground_truth(evidence)
     bounds = np.searchsorted(table["image"], np.arange(len(evidence.images) + 1))
-    rest = np.stack([column.astype("<i8") for key, column in table.items() if key != "image"], 1)
+    rest = np.stack([table[key].astype("<i8") for key in sorted(table) if key != "image"], 1)
     rows = sorted(range(len(evidence.images)), key=lambda row: repr(evidence.images.ids[row]))
     for row in rows:
         height, width = evidence.images.sizes[row].tolist()
@@ -519,16 +529,18 @@ def _verify(result: Result, path: str) -> None:
         evidence, rules = result.evidences[name], result.rules(name)
         if evidence.task != name or tasks.types_of(evidence.tables) != tasks.table_types(name, evidence, result.dataset_spec, rules):
             raise FormatError("the evidence has other tables or columns than its task", files=[path])
-        again = score(name, evidence, result.dataset_spec, rules)
-        plain = replace(task, metrics={metric: replace(entry, interval=None) for metric, entry in task.metrics.items()})
+        again = msgspec.json.decode(msgspec.json.encode(score(name, evidence, result.dataset_spec, rules)))
+        stored = msgspec.to_builtins(task)
+        stored["metrics"] = {metric: entry | {"interval": None} for metric, entry in stored["metrics"].items()}
         dataset = {
             "name": result.dataset_spec.name,
             "digest": dataset_digest(result.dataset_spec, evidence),
             "num_images": len(evidence.images),
             "classes": list(result.dataset_spec.names),
         }
-        wrong = [metric for metric in (*task.metrics, *again.metrics) if plain.metrics.get(metric) != again.metrics.get(metric)]
-        wrong += [part for part in ("per_class", "undefined", "protocol") if getattr(plain, part) != getattr(again, part)]
+        known, made = stored.pop("metrics"), again.pop("metrics")
+        wrong = [metric for metric in (*known, *made) if known.get(metric) != made.get(metric)]
+        wrong += [part for part, value in stored.items() if again[part] != value]
         wrong += [f"dataset.{key}" for key, value in dataset.items() if result.dataset[key] != value]
         named = protocols.load(task.protocol["name"], name)
         if not tasks.takes_batches(name) and named.digest != task.protocol["digest"]:  # only those may have options of one's own
