@@ -44,7 +44,7 @@ def _ranges(ctx: click.Context, param: click.Parameter, value: str | None) -> di
 @click.command()
 @click.argument("predictions", metavar="PREDICTIONS")
 @click.argument("ground_truth", metavar="GROUND_TRUTH")
-@click.option("--task", default="auto", show_default=True, help="auto, semantic, instance, panoptic")
+@click.option("--task", default="auto", show_default=True, help="auto, semantic, instance, panoptic, all")
 @click.option("--dataset", metavar="NAME|FILE", help="The classes: a preset (segbench datasets) or a file of the same schema.")
 @click.option("--num-classes", type=int, metavar="N", help="Classes 0 to N-1, where there is no data set file.")
 @click.option("--ignore-index", type=int, metavar="K", help="With --num-classes: the value of void pixels. [default: 255]")
@@ -54,7 +54,7 @@ def _ranges(ctx: click.Context, param: click.Parameter, value: str | None) -> di
 @click.option("--gt-id-space", metavar="NAME", help="Which ids the ground truth holds.")
 @click.option("--layout", metavar="CHW|HWC", help="Axes of score arrays.")
 @click.option("--threshold", type=float, metavar="T", help="One-channel scores: foreground is score >= T.")
-@click.option("--protocol", metavar="NAME", help="Named rules, such as cityscapes or mmseg; default: the data set's own.")
+@click.option("--protocol", metavar="[TASK=]NAME", help="Named rules, such as cityscapes or mmseg; default: the data set's own.")
 @click.option("--metrics", metavar="GLOB,...", help="Adds metrics that cost extra: boundary_iou, iiou, category_iiou.")
 @click.option("--missing", default="auto", show_default=True, help="Ground truth without prediction: error, skip, or empty (all missed).")
 @click.option("--resize", metavar="RULE", help="Resize predictions to the ground truth: nearest or nearest-exact.")
@@ -67,6 +67,8 @@ def _ranges(ctx: click.Context, param: click.Parameter, value: str | None) -> di
 @click.option("--unknown-class", default="error", show_default=True, help="Instances: rows of an unknown category: error or drop.")
 @click.option("--maps", metavar="DIR", help="Folder of the maps that the predictions' panoptic JSON describes.")
 @click.option("--gt-maps", metavar="DIR", help="The same of the ground truth.")
+@click.option("--intervals/--no-intervals", default=None, help="95 % intervals; maps have them unless told, AP where asked for.")
+@click.option("--cluster", metavar="REGEX", help="Intervals: images of one video, patient or city, told by their ids, are drawn together.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Workers; default: the CPUs.")
 @click.option("--executor", metavar="NAME", help="serial, threads, processes or dask. [default: threads]")
@@ -75,7 +77,15 @@ def _ranges(ctx: click.Context, param: click.Parameter, value: str | None) -> di
 @click.option("-o", "--output", metavar="RUN_DIR", help="Write result.json, evidence.npz and dataset.json there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
-def evaluate(output: str | None, as_json: bool, quiet: bool, metrics: str | None, **options: Any) -> None:
+def evaluate(
+    output: str | None,
+    as_json: bool,
+    quiet: bool,
+    metrics: str | None,
+    intervals: bool | None,
+    cluster: str | None,
+    **options: Any,
+) -> None:
     """Scores of predictions against ground truth.
 
     PREDICTIONS and GROUND_TRUTH are folders or files; formats are recognised and said. Scores go to stdout, everything else to stderr.
@@ -90,6 +100,8 @@ def evaluate(output: str | None, as_json: bool, quiet: bool, metrics: str | None
     command = shlex.join(["segbench", *sys.argv[1:]])
     with progress_bar(not quiet) as progress:
         result = run(**options, metrics=patterns, command=command, say=(lambda text: None) if quiet else say, progress=progress)
+    if intervals or intervals is None:
+        result = result.with_intervals(cluster, only=None if intervals else QUICK)
     if output:
         folder = result.save(output)
         if not quiet:
@@ -98,6 +110,8 @@ def evaluate(output: str | None, as_json: bool, quiet: bool, metrics: str | None
         click.echo(result.to_json(), nl=False)
     else:
         show(result)
+    if intervals is None and not quiet and not set(result.tasks) <= set(QUICK):
+        say(f"{command} --intervals adds intervals to AP")
 
 
 def show(result: Result) -> None:
@@ -127,6 +141,8 @@ def _show_task(result: Result, name: str, task: TaskResult) -> None:
         console.print(f"[dim]{len(task.per_class) - len(shown)} classes with neither ground truth nor prediction are not shown[/dim]")
     if len(shown) > MOST_CLASSES:
         console.print(f"[dim]... {len(shown) - MOST_CLASSES} more classes; --json lists all[/dim]")
+    for reason in _doubts(task):
+        console.print(f"[dim]? this interval is not reliable: {escape(reason)}[/dim]")
     for metric, reason in task.undefined.items():
         if metric in task.metrics:
             console.print(f"[dim]{metric} is undefined: {escape(reason)}[/dim]")
@@ -142,16 +158,36 @@ def _summary(task: TaskResult) -> Table:
     names = list(dict.fromkeys(metric.partition("/")[2] for metric in task.metrics))
     summary = table()
     summary.add_column("metric")
+    intervals = [entry.interval for entry in task.metrics.values() if entry.interval]
     for family in families:
         summary.add_column(f"{family} %" if len(families) > 1 else "%", justify="right")
+        if intervals:
+            summary.add_column(f"{100 * intervals[0]['level']:g} % interval", justify="right")
     summary.add_column("id", style="dim")
     for name in names:
         ids = [f"{family}/{name}" for family in families]
         first = known.get(ids[0])
         words = name if first is None else first.title.split(" ", 1)[1] if len(families) > 1 else first.title
-        values = [percent(task.metrics[metric].value) if metric in task.metrics else "" for metric in ids]
+        values = []
+        for metric in ids:
+            values.append(percent(task.metrics[metric].value) if metric in task.metrics else "")
+            if intervals:
+                values.append(_interval(task.metrics[metric].interval if metric in task.metrics else None))
         summary.add_row(words, *values, f"*/{name}" if len(families) > 1 else ids[0])
     return summary
+
+
+def _interval(found: dict[str, Any] | None) -> str:
+    from segbench.results import percent
+
+    return f"{percent(found['low'])} to {percent(found['high'])}{'' if found['reliable'] else ' ?'}" if found else ""
+
+
+def _doubts(task: TaskResult) -> list[str]:
+    """Why intervals are not reliable, each reason once."""
+    return list(
+        dict.fromkeys(entry.interval["reason"] for entry in task.metrics.values() if entry.interval and not entry.interval["reliable"])
+    )
 
 
 def _cell(column: str, value: Any) -> str:
@@ -161,6 +197,9 @@ def _cell(column: str, value: Any) -> str:
         return {True: "thing", False: "stuff"}.get(value, "-")
     return str(value) if isinstance(value, int) else percent(value)
 
+
+QUICK = ("semantic", "panoptic")
+"""Tasks whose intervals cost so little that nobody has to ask for them."""
 
 MANY_CLASSES = 40
 """With more classes than this, those with neither ground truth nor prediction are left out of the table."""

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from segbench.errors import SHOWN, ComparabilityError
-from segbench.evaluation import dataset_digest
 from segbench.evidence import Evidence, merge
-from segbench.results import Result, score
+from segbench.results import Result, dataset_digest, score
 from segbench.samples import ImageId
 
 

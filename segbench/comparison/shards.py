@@ -9,9 +9,8 @@ from os import PathLike
 import numpy as np
 
 from segbench.errors import ComparabilityError, ConfigError
-from segbench.evaluation import dataset_digest
 from segbench.evidence import merge
-from segbench.results import Result, score
+from segbench.results import Result, dataset_digest, score
 from segbench.samples import ImageId
 from segbench.significance.units import labels_of
 

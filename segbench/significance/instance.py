@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
 from segbench.evidence import Evidence
-from segbench.kernels import resampling
+from segbench.kernels import weighted_curves
 from segbench.metrics.instance import families_of, per_image
 from segbench.metrics.instance_matching import RECALL_THRESHOLDS, Matches, match
 from segbench.metrics.instance_summary import defined_mean, frequency_groups
@@ -56,7 +56,7 @@ class Curve:
         num_gt = np.bincount(self.gt_class, weights[self.gt_image], minlength=self.num_classes).astype(np.int64)
         precision = np.full((num_thresholds, len(RECALL_THRESHOLDS), self.num_classes), -1.0)
         recall = np.full((num_thresholds, self.num_classes), -1.0)
-        resampling.weigh_curves(
+        weighted_curves.weigh_curves(
             *(self.starts, self.images, self.rows, self.matched, self.ignored, np.ascontiguousarray(weights), num_gt, RECALL_THRESHOLDS),
             *(*scratch, precision, recall),
         )
@@ -245,4 +245,4 @@ class InstanceMeasure(Measure):
 def _score_sums(evidence: Evidence) -> NDArray[np.float64]:
     """Sum of the scores of each image's detections."""
     detections = evidence.rows("detections")
-    return np.bincount(detections["image"], detections["score"], minlength=len(evidence.images))
+    return np.bincount(detections["image"], detections["score"], minlength=len(evidence.images)).astype(np.float64)
