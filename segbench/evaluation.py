@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from segbench import __version__, jobs, protocols, scrutiny
+from segbench import __version__, jobs, scrutiny
 from segbench.adapters.base import Layout, Request
 from segbench.adapters.pairing import MISSING_RULES, pair
 from segbench.datasets import Dataset
@@ -23,6 +23,7 @@ from segbench.jobs import Plan, Progress
 from segbench.metrics import tasks
 from segbench.opening import (
     asked_metrics,
+    asked_protocols,
     check_exists,
     check_numbers,
     check_pairing,
@@ -75,13 +76,14 @@ def evaluate(
 
     Args:
         predictions, ground_truth: A folder, a file, or samples in memory (see docs/formats.md).
-        task: `semantic`, `instance`, `panoptic`; `auto` tells from the data.
+        task: `semantic`, `instance`, `panoptic`; `auto` tells from the data; `all` scores a panoptic prediction as labels and as
+            instances too.
         dataset: A preset's name, a path to a data set file, or a `Dataset`; else `dataset.json` beside the ground truth, or what
             `num_classes` and `ignore_index` say.
         format, gt_format: Names of formats; recognised where None.
         id_space, gt_id_space: Which ids the values are (`segbench datasets NAME` lists them); told from the files where None.
         layout: Axes of score arrays, `CHW` or `HWC`. threshold: for one-channel scores.
-        protocol: A named rule set; the data set's default where None.
+        protocol: A named rule set, or with `all` `semantic=NAME,instance=NAME`; the data set's default where None.
         metrics: Globs. Maps: metrics that cost extra and are added, such as `boundary_iou`. Instances: what is compared, such as `segm/*`.
         missing: What ground truth without a prediction means: `error`, `skip`, or `empty` (nothing is predicted there); `auto` is `empty`
             for instances, else `error`.
@@ -117,9 +119,11 @@ def evaluate(
     labels = resolved_dataset(ground_truth, gt_format_found, dataset, num_classes, ignore_index, say)
     if chosen == "semantic" and chosen not in labels.tasks:
         raise ConfigError(f"{labels.name} is not for the semantic task, but for {', '.join(labels.tasks)}", hint="name it with --task")
-    rules = protocols.load(protocol or labels.protocol(chosen), chosen)
+    wanted = ("panoptic", "semantic", "instance") if task == "all" else (chosen,)
+    every_rules = asked_protocols(protocol, wanted, labels)
+    rules = every_rules[chosen]
     if iou_thresholds is not None or area_ranges is not None or max_dets is not None:
-        rules = tasks.customised(rules, iou_thresholds, area_ranges, max_dets)
+        rules = every_rules[chosen] = tasks.customised(rules, iou_thresholds, area_ranges, max_dets)
     tables = tasks.tables_for(chosen, metrics, rules)
 
     gt = open_side(
@@ -155,14 +159,15 @@ def evaluate(
         warnings += scrutiny.look(plan, evidence)
     if evidence.repeated:
         warnings.append(f"{counted(evidence.repeated, 'image')} given again with equal contents: counted once")
-    scored = score(chosen, evidence, labels, rules)
+    evidences = tasks.views(evidence, labels) if task == "all" else {chosen: evidence}
+    scored = {name: score(name, evidences[name], labels, every_rules[name]) for name in wanted}
     warnings += tasks.suspicions(chosen, evidence, labels)
     for warning in warnings:
         say(f"warning: {warning}")
     prints = {key: value for outcome in accumulated for key, value in outcome.fingerprints.items()}
     timing |= {"wall_s": time.perf_counter() - started[0], "cpu_s": time.process_time() - started[1]}
     return Result(
-        tasks={chosen: scored},
+        tasks=scored,
         dataset={
             "name": labels.name,
             "digest": dataset_digest(labels, evidence),
@@ -181,7 +186,7 @@ def evaluate(
         environment=environment(),
         timing=timing,
         dataset_spec=labels,
-        evidences={chosen: evidence},
+        evidences=evidences,
     )
 
 

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from segbench import datasets
+from segbench import datasets, protocols
 from segbench.adapters import FORMATS, recognised
 from segbench.adapters.arrays import is_memory
 from segbench.adapters.base import Format, Request, Source
@@ -17,6 +17,7 @@ from segbench.datasets import Dataset
 from segbench.errors import SHOWN, ConfigError, FormatError, LabelError, PairingError, counted
 from segbench.files import exists
 from segbench.metrics import tasks
+from segbench.protocols import RuleSet
 
 IN_MEMORY = {"semantic": "array", "panoptic": "panoptic-array"}
 """The format that takes samples in memory, by task."""
@@ -77,6 +78,7 @@ def told_formats(
         ConfigError: no such task or format, or two that do not go together.
         FormatError: a path that nothing recognises.
     """
+    task = "panoptic" if task == "all" else task
     if task != "auto":
         tasks.TASKS.get(task)
     gt = _format(ground_truth, task, gt_name)
@@ -97,6 +99,23 @@ def _format(value: Any, task: str, name: str | None) -> Format | None:
     if is_memory(value):
         return None
     return FORMATS.get(name) if name else recognised(Path(str(value)), task)
+
+
+def asked_protocols(asked: str | None, wanted: Sequence[str], dataset: Dataset) -> dict[str, RuleSet]:
+    """The protocol of each task: as asked for, `NAME` or `TASK=NAME` with commas between them, else the data set's own.
+
+    Raises:
+        ConfigError: no such protocol, or one for a task that is not evaluated.
+    """
+    named: dict[str, str] = {}
+    for part in asked.split(",") if asked else []:
+        task, _, name = part.strip().rpartition("=")
+        if not task and len(wanted) > 1:
+            raise ConfigError(f"protocol {name!r} is of which task?", hint=f"write TASK=NAME, such as {wanted[0]}={name}")
+        if task and task not in wanted:
+            raise ConfigError(f"a protocol for {task!r}, which is not evaluated", hint=f"one of {', '.join(wanted)}")
+        named[task or wanted[0]] = name
+    return {task: protocols.load(named.get(task) or dataset.protocol(task), task) for task in wanted}
 
 
 def open_side(value: Any, request: Request, task: str, entry: Format | None) -> Source:

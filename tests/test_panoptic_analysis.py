@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segbench import protocols
-from segbench.metrics import semantic
+from segbench.metrics import semantic, tasks
 from segbench.metrics.panoptic import PanopticAccumulator
 from segbench.metrics.panoptic import scores as scores_of
 from segbench.metrics.panoptic_analysis import by_size, error_budget, semantic_evidence, suspicions
+from segbench.metrics.panoptic_views import views
 from segbench.metrics.semantic import SemanticAccumulator
 from segbench.protocols.panoptic import PANOPTIC
 from segbench.samples import LabelMap, ValueMap
@@ -132,3 +133,24 @@ def test_suspicions():
     ):
         assert any(text in sentence for sentence in found), text
     assert len(found) == 5
+
+
+@given(SETS)
+def test_things_as_instances_overlap_as_their_masks_do(images):
+    found = views(evidence_of(images), DATASET)
+    overlaps = []
+    for at, (gt_rows, gt_table, pred_rows, pred_table) in enumerate(images):
+        gt, pred = np.array(gt_rows), np.array(pred_rows)
+        sides = [[(key, row) for key, row in table.items() if DATASET.isthing[row[0]]] for table in (pred_table, gt_table)]
+        for detection, (pred_id, (label, _, _)) in enumerate(sides[0]):
+            for truth, (gt_id, (other, crowd, _)) in enumerate(sides[1]):
+                shared = int(((pred == pred_id) & (gt == gt_id)).sum())
+                union = int((pred == pred_id).sum()) if crowd else int(((pred == pred_id) | (gt == gt_id)).sum())
+                if shared and label == other:
+                    overlaps.append((at, detection, truth, shared, union))
+    table = found["instance"].rows("segm_pairs")
+    columns = [table[name].tolist() for name in ("image", "detection", "gt", "intersection", "union")]
+    assert list(zip(*columns, strict=True)) == sorted(overlaps)
+    assert set(found) == {"panoptic", "semantic", "instance"}
+    scored = tasks.scores("instance", found["instance"], DATASET, protocols.load("coco", "instance"))
+    assert set(scored.metrics) >= {"segm/ap", "segm/ar100"}

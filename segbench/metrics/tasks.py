@@ -50,6 +50,13 @@ def resized_to(task: str, pred: Any, gt: Any, rule: str) -> Any:
     return _module(task).resized_to(pred, gt, rule)
 
 
+def views(evidence: Evidence, dataset: Dataset) -> dict[str, Evidence]:
+    """Panoptic evidence as evidence of every task."""
+    from segbench.metrics import panoptic_views
+
+    return panoptic_views.views(evidence, dataset)
+
+
 def usual_missing(task: str) -> str:
     """What an image without a prediction means: nothing found, for detectors; an error, for maps."""
     return "empty" if task == "instance" else "error"

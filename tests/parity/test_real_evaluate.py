@@ -89,3 +89,16 @@ def test_executors_give_the_same_bits(run, options):
         ours, theirs = evidence.arrays(), other.evidences[task].arrays()
         assert ours.keys() == theirs.keys()
         assert all(ours[name].tobytes() == theirs[name].tobytes() for name in ours)
+
+
+@pytest.mark.parametrize("run", runs("panoptic")[:4])
+def test_every_task_of_a_panoptic_prediction(run, tmp_path):
+    where = {"maps": str(DATA / run["pred_dir"]), "gt_maps": str(DATA / run["gt_dir"])}
+    result = segbench.evaluate(DATA / run["pred"], DATA / run["gt"], task="all", **where)
+    alone = segbench.evaluate(DATA / run["pred"], DATA / run["gt"], **where)
+    assert list(result.tasks) == ["panoptic", "semantic", "instance"]
+    assert result.tasks["panoptic"] == alone.tasks["panoptic"]
+    loaded = segbench.Result.load(result.save(tmp_path / "run"))
+    assert loaded.flat() == result.flat()
+    if "identity" in run["pred"]:
+        assert result.value("semantic/miou") == 1.0
