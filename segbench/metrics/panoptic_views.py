@@ -65,7 +65,8 @@ def _pairs(evidence: Evidence, sides: list[NDArray[np.int64]], table: Table) -> 
         number[sides[side]] = np.arange(len(sides[side])) - first[table["image"][sides[side]]]
         rows.append(row)
         local.append(number[row])
-    keep = (local[GT] >= 0) & (local[PRED] >= 0) & (table["class"][rows[GT]] == table["class"][rows[PRED]])
+    keep = (local[GT] >= 0) & (local[PRED] >= 0)
+    keep[keep] = table["class"][rows[GT][keep]] == table["class"][rows[PRED][keep]]
     gt, pred, intersection = rows[GT][keep], rows[PRED][keep], overlaps["pixels"][keep].astype(np.int64)
     area = table["area"].astype(np.int64)
     union = np.where(table["crowd"][gt] > 0, area[pred], area[pred] + area[gt] - intersection)
