@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval as Original
 
-from segbench.compat.pycocotools import COCOeval
+from segbench.compat.pycocotools import COCOeval, installed
 from segbench.errors import ConfigError, FormatError, ShapeError
 from tests.parity.test_pycocotools import random_dataset
 
@@ -103,6 +103,14 @@ def test_accumulate_with_other_parameters():
     mine.accumulate(params)
     alone, _ = run(COCOeval, truth, detections, "segm", lambda params: setattr(params, "imgIds", params.imgIds[:1]))
     np.testing.assert_array_equal(mine.eval["precision"], alone.eval["precision"])
+
+
+def test_in_the_place_of_the_original():
+    from pycocotools import cocoeval
+
+    with installed():
+        assert cocoeval.COCOeval is COCOeval
+    assert cocoeval.COCOeval is Original
 
 
 def test_order_of_calls_and_unknown_types():

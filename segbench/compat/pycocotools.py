@@ -10,6 +10,8 @@ with any area ranges and numbers of detections, and `accumulate(p)` with other i
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -295,6 +297,19 @@ class COCOeval:
                 crowd = [int(ann.get("iscrowd") or 0) for ann in gts]
                 found[image, label] = mask.iou(*shapes, crowd) if gts or dts else []
         return found
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Puts this class in the place of `pycocotools.cocoeval.COCOeval`, for code that imports that inside, such as torchmetrics."""
+    from pycocotools import cocoeval
+
+    original = cocoeval.COCOeval
+    cocoeval.COCOeval = COCOeval
+    try:
+        yield
+    finally:
+        cocoeval.COCOeval = original
 
 
 _NONE = np.zeros(0, np.int64)
