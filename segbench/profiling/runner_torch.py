@@ -20,6 +20,7 @@ class CudaClock:
     """Wall time that waits for the device, and events in its queue."""
 
     name = "perf_counter_ns+cuda_event"
+    queued = True
 
     def __init__(self, cuda: Any, device: Any) -> None:
         self.cuda = cuda

@@ -47,9 +47,10 @@ class Policy:
 
 
 class Clock(Protocol):
-    """Time as the work sees it. All in nanoseconds."""
+    """Time as the work sees it. All in nanoseconds. `queued` says whether work runs on a device with its own queue and marks."""
 
     name: str
+    queued: bool
 
     def now(self) -> int: ...
     def sync(self) -> None:
@@ -57,7 +58,7 @@ class Clock(Protocol):
         ...
 
     def mark(self) -> Any:
-        """A point in the device's own queue, or None where there is none."""
+        """A point in the device's own queue. Only where `queued`."""
         ...
 
     def between(self, start: Any, end: Any) -> int:
@@ -69,6 +70,7 @@ class WallClock:
     """The CPU's monotonic clock; work is done when the call returns."""
 
     name = "perf_counter_ns"
+    queued = False
 
     def now(self) -> int:
         return time.perf_counter_ns()
@@ -77,7 +79,7 @@ class WallClock:
         return
 
     def mark(self) -> Any:
-        return None
+        raise NotImplementedError
 
     def between(self, start: Any, end: Any) -> int:
         raise NotImplementedError
@@ -110,12 +112,12 @@ def once(run: Run, clock: Clock) -> tuple[int, int | None]:
     """Wall time of one call from an idle device to an idle device, and the device's own time where it keeps one."""
     clock.sync()
     start = clock.now()
-    first = clock.mark()
+    first = clock.mark() if clock.queued else None
     run()
-    last = clock.mark()
+    last = clock.mark() if clock.queued else None
     clock.sync()
     wall = clock.now() - start
-    return wall, None if first is None else clock.between(first, last)
+    return wall, clock.between(first, last) if clock.queued else None
 
 
 def warm_up(run: Run, clock: Clock, policy: Policy) -> Warmup:
@@ -188,8 +190,7 @@ class StageTimer:
         self.opened: dict[str, Any] = {}
 
     def _point(self) -> Any:
-        mark = self.clock.mark()
-        return self.clock.now() if mark is None else mark
+        return self.clock.mark() if self.clock.queued else self.clock.now()
 
     def enter(self, stage: str) -> None:
         if not self.depth.get(stage):
@@ -215,7 +216,7 @@ class StageTimer:
         return times
 
     def _between(self, start: Any, end: Any) -> int:
-        return end - start if self.clock.mark() is None else self.clock.between(start, end)
+        return self.clock.between(start, end) if self.clock.queued else end - start
 
 
 def in_situ(run: Run, timer: StageTimer, stage: str, policy: Policy, told: Told = lambda what, share: None) -> list[dict[str, int]]:

@@ -10,8 +10,8 @@ import pytest
 
 from segbench.errors import ConfigError
 from segbench.profiling.statistics import median
-from segbench.profiling.timing import Policy, WallClock, alternate, back_to_back, measure, once, warm_up
-from tests.profiling.fakes import DeviceClock, ScriptedClock
+from segbench.profiling.timing import Policy, StageTimer, WallClock, alternate, back_to_back, measure, once, warm_up
+from tests.profiling.fakes import DeviceClock, FakeCuda, ScriptedClock
 from tests.profiling.test_statistics import exact_rank
 
 MS = 1_000_000
@@ -157,3 +157,25 @@ def test_the_wall_clock_runs():
 def test_policies_that_cannot_be(wrong):
     with pytest.raises(ConfigError):
         Policy(**wrong)
+
+
+def test_the_clock_of_a_cuda_device(monkeypatch):
+    from segbench.profiling.runner_torch import CudaClock
+
+    cuda = FakeCuda()
+    clock = CudaClock(cuda, "cuda:1")
+    monkeypatch.setattr(clock, "wall", cuda.clock)
+    series = measure(lambda: cuda.clock.submit(1 * MS, 30 * MS), clock, Policy(min_runs=4, max_runs=4, min_time_s=0))
+    assert series.samples == series.device == [31 * MS] * 4
+    assert cuda.asked == ["synchronize", "record", "record", "synchronize"] * 4
+    timer = StageTimer(clock)
+
+    def run() -> None:
+        timer.enter("backbone")
+        cuda.clock.submit(1 * MS, 30 * MS)
+        timer.leave("backbone")
+        cuda.clock.submit(1 * MS, 10 * MS)
+
+    cuda.asked.clear()
+    assert timer.once(run) == {"": 41 * MS, "backbone": 31 * MS}
+    assert cuda.asked == ["synchronize", *["record"] * 4, "synchronize"]  # nothing waits between the stages
