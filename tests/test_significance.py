@@ -303,7 +303,7 @@ def test_doubtful_intervals_say_why():
     pixels[5, 3] = 500
     rare = intervals(populations.semantic(pixels), datasets.simple(4), POOLED, Resampling(), IOU)
     assert rare["semantic/iou/class_3"].reason == "the class is in only 1 images"
-    assert rare["semantic/miou"].reason == "1 of 4 classes are in fewer than 10 images"
+    assert rare["semantic/miou"].reason == "1 of 4 classes are in fewer than 20 images"
     assert rare["semantic/pixel_accuracy"].reliable
     assert intervals(run(1), datasets.simple(5), POOLED) == {}
 

@@ -170,12 +170,11 @@ def test_intervals_of_ap_cover():
     whole = evidence_of(rules, num_images=1500, quality=0.7)
     truth = scores(whole, THREE, rules).metrics["segm/ap"]
     rng = np.random.default_rng(2)
-    inside, reliable = 0, 0
+    inside = 0
     for _ in range(120):
         part = whole.select(np.sort(rng.choice(1500, 60, replace=False)))
         found = intervals(part, THREE, rules, Resampling(200))["segm/ap"]
         assert found.method == "basic"
         inside += found.low <= truth <= found.high
-        reliable += found.reliable
-    assert reliable == 120
+        assert found.reliable or "biased" in found.reason
     assert 0.88 <= inside / 120 <= 0.99

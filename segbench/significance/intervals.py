@@ -23,11 +23,14 @@ LEVEL = 0.95
 
 FEW_IMAGES = 30
 FEW_CLUSTERS = 20
-FEW_OF_CLASS = 10
-"""Fewer units than this and intervals are measurably too short."""
+FEW_OF_CLASS = 20
+"""Fewer units than this and intervals are measurably too short (docs/intervals.md)."""
 
 RARE_SHARE = 0.1
 """Share of the classes that may be rare before the mean over classes is no longer trusted."""
+
+LARGE_BIAS = 0.5
+"""Bias in standard errors: more, and few ground truths per class pull the replicates away from the number, as they do with AP."""
 
 LOST_SHARE = 0.05
 """Share of replicates in which a class may vanish."""
@@ -190,6 +193,8 @@ class Doubts:
     def mark(self, name: str, made: Interval, replicates: NDArray[np.float64]) -> Interval:
         """The interval with the reason not to trust it, if there is one."""
         reason = self.reason(name, replicates)
+        if reason is None and abs(made.bias) > LARGE_BIAS * made.se + 1e-9:
+            reason = f"the resamples are biased by {abs(made.bias) / made.se:.1f} standard errors, as few instances per class make them"
         if reason is None:
             return made
         return Interval(made.low, made.high, made.level, made.method, made.se, made.bias, False, reason)
