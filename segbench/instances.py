@@ -52,6 +52,13 @@ class Masks:
         index = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts)
         return Masks(self.spans[index], offsets, self.areas[rows], self.boxes[rows])
 
+    def dense(self, row: int, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """One mask as bool[H, W]."""
+        pixels = np.zeros(size[0] * size[1], bool)
+        for start, stop in self.spans[self.offsets[row] : self.offsets[row + 1]].tolist():
+            pixels[start:stop] = True
+        return pixels.reshape(size[::-1]).T
+
 
 def no_masks() -> Masks:
     """Masks of no instance."""

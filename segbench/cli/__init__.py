@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
 import os
 import sys
 from importlib import import_module
@@ -20,6 +22,7 @@ COMMANDS = {
     "slice": "The scores of a run on parts of its images.",
     "inspect": "What a path holds, which data set it fits, what is wrong with it.",
     "explain": "What a metric means, and which tools give another number and why.",
+    "convert": "Predictions as COCO panoptic files, also from label maps and instances.",
     "datasets": "The data sets that are known by name.",
     "formats": "The file formats that can be read.",
     "doctor": "Whether this installation is in order.",
@@ -62,10 +65,17 @@ def segbench() -> None:
     """
 
 
+BROKEN_PIPE = 141
+"""As of a program that a signal ends whose reader went away: neither success nor a failed gate."""
+
+LOST_OUTPUT = 3
+
+
 def main(args: list[str] | None = None) -> None:
     """The entry point: every error becomes one message and an exit code, never a traceback."""
     # imports make a hundred thousand objects that live to the end: looking through them for garbage is 7 % of a short run
     gc.set_threshold(100_000)
+    _prepare_streams()
     sys.exit(run(sys.argv[1:] if args is None else args))
 
 
@@ -73,9 +83,27 @@ def run(arguments: list[str]) -> int:
     """Runs a command line.
 
     Returns:
-        0 ok, 1 a gate failed, 2 usage, 3 bad input, 4 not comparable, 5 inconclusive, 6 a missing dependency, 70 internal, 130 interrupted.
+        0 ok, 1 a gate failed, 2 usage, 3 bad input, 4 not comparable, 5 inconclusive, 6 a missing dependency, 70 internal, 130 interrupted,
+        141 the reader of the output went away.
     """
-    from segbench.cli.failures import report_error, report_internal, report_usage
+    try:
+        from segbench.cli import failures
+
+        try:
+            return _outcome(arguments)
+        except BrokenPipeError:
+            failures.discard_stdout()
+            return BROKEN_PIPE
+        except OSError as error:  # only output that cannot be written is left
+            return failures.report_lost_output(error, LOST_OUTPUT)
+    except KeyboardInterrupt:
+        from segbench.cli import failures
+
+        return failures.report_interrupted("--json" in arguments)
+
+
+def _outcome(arguments: list[str]) -> int:
+    from segbench.cli import failures
     from segbench.errors import SegbenchError
 
     as_json = "--json" in arguments
@@ -84,15 +112,35 @@ def run(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except SegbenchError as error:
-        return report_error(error, as_json)
+        return failures.report_error(error, as_json)
     except click.ClickException as error:
-        return report_usage(error, as_json)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; nothing was written", err=True)
-        return 130
-    except BrokenPipeError:
-        # the reader of our output went away: nothing is left to say, also not at interpreter exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return failures.report_usage(error, as_json)
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+    except SystemExit as error:  # click's answer to a reader that went away; nothing else in a command exits
+        raise BrokenPipeError from error
+    except OSError as error:
+        if error.filename is None and not isinstance(error, ImportError):
+            raise
+        return failures.report_internal(error, as_json)
     except Exception as error:
-        return report_internal(error, as_json)
+        return failures.report_internal(error, as_json)
+
+
+class _Closed(io.TextIOBase):
+    """In the place of a stdout that was closed before we began: there is nowhere to write to."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+def _prepare_streams() -> None:
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    elif hasattr(sys.stdout, "reconfigure"):
+        # a character that the terminal lacks, or a file name that is no UTF-8, is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace" if (sys.stdout.encoding or "").lower().startswith("utf") else "replace")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115

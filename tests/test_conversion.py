@@ -1,0 +1,96 @@
+"""convert(): what is written scores as what was read, and parts merge as they should."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+import segbench
+from segbench import cli, datasets
+from segbench.conversion import convert
+from segbench.errors import ConfigError, InputError
+
+CLASSES = (("sky", False), ("road", False), ("car", True), ("person", True))
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Label maps of two images, instances over them, the ground truth they make, and the data set file."""
+    rows = tuple(datasets.LabelClass(id=10 * (n + 1), name=name, isthing=thing) for n, (name, thing) in enumerate(CLASSES))
+    dataset = datasets.Dataset(name="mini", tasks=("semantic", "instance", "panoptic"), void_ids=(0,), classes=rows)
+    (tmp_path / "mini.json").write_text(datasets.to_json(dataset))
+    (tmp_path / "labels").mkdir()
+    results = []
+    for image in (1, 2):
+        labels = np.full((20, 30), 10, np.uint8)
+        labels[10:] = 20
+        Image.fromarray(labels).save(tmp_path / "labels" / f"{image}.png")
+        for category, score, box in (
+            (30, 0.9, (2, 3, 12, 9)),
+            (40, 0.8, (10, 3, 20, 9)),
+            (40, 0.7, (3, 4, 12, 8)),
+            (30, 0.2, (20, 12, 29, 19)),
+        ):
+            mask = np.zeros((20, 30), np.uint8)
+            mask[box[1] : box[3], box[0] : box[2]] = 1
+            encoded = coco_mask.encode(np.asfortranarray(mask))
+            encoded["counts"] = encoded["counts"].decode()
+            results.append({"image_id": image, "category_id": category, "score": score, "segmentation": encoded})
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    return tmp_path
+
+
+def test_parts_become_panoptic(parts):
+    target = convert(
+        parts / "labels",
+        parts / "out.json",
+        instances=parts / "results.json",
+        dataset=parts / "mini.json",
+        id_space="label",
+        stuff_area_px=1,
+    )
+    document = json.loads(target.read_text())
+    assert [row["name"] for row in document["categories"]] == [name for name, _ in CLASSES]
+    first = document["annotations"][0]
+    # the third instance is all but covered by the first, the fourth scores too low
+    assert [row["category_id"] for row in first["segments_info"]] == [30, 40, 10, 20]
+    areas = {row["category_id"]: row["area"] for row in first["segments_info"]}
+    assert areas == {30: 60, 40: 48, 10: 300 - 60 - 48, 20: 300}
+    values = np.asarray(Image.open(parts / "out" / first["file_name"])).astype(np.int64)
+    ids = values[..., 0] + 256 * values[..., 1] + 65536 * values[..., 2]
+    assert {row["id"]: row["area"] for row in first["segments_info"]} == dict(zip(*np.unique(ids, return_counts=True), strict=True))
+
+
+def test_what_is_written_scores_as_what_was_read(parts):
+    made = convert(parts / "labels", parts / "a.json", instances=parts / "results.json", dataset=parts / "mini.json", stuff_area_px=1)
+    again = convert(made, parts / "b.json")
+    assert segbench.evaluate(again, made).value("panoptic/pq") == 1.0
+    assert segbench.evaluate(again, made, task="all").value("semantic/miou") == 1.0
+
+
+def test_command_and_refusals(parts, capsys):
+    assert (
+        cli.run(
+            [
+                "convert",
+                str(parts / "labels"),
+                str(parts / "out.json"),
+                "--instances",
+                str(parts / "results.json"),
+                "--dataset",
+                str(parts / "mini.json"),
+            ]
+        )
+        == 0
+    )
+    assert "wrote" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="must be a JSON file"):
+        convert(parts / "labels", parts / "out", instances=parts / "results.json", dataset=parts / "mini.json")
+    with pytest.raises(InputError, match="no such file"):
+        convert(parts / "labels", parts / "out.json", instances=parts / "nowhere.json", dataset=parts / "mini.json")
+    assert not Path(parts / "out2.json").exists()
