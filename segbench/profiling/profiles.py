@@ -34,9 +34,10 @@ class Profiles:
         return self.records[index]
 
     def to_json(self) -> bytes:
-        """The file, indented, one trailing newline."""
-        document = Document(segbench=__version__, command=self.command, records=self.records)
-        return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+        """The file: one record per line, which keeps hundreds of samples readable as a difference, and a trailing newline."""
+        head = msgspec.json.encode(Document(segbench=__version__, command=self.command, records=[])).removesuffix(b"]}")
+        lines = b",\n".join(msgspec.json.encode(record) for record in self.records)
+        return head + b"\n" + lines + (b"\n" if lines else b"") + b"]}\n"
 
     def save(self, file: str | os.PathLike) -> Path:
         """Writes the file; it appears whole or not at all."""

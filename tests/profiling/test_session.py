@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from segbench.errors import ConfigError, InputError
-from segbench.profiling import session
+from segbench.errors import ConfigError, InputError, MissingDependencyError
+from segbench.profiling import macs_onnx, runner_onnx, session, targets
 from segbench.profiling.families import Named
 from segbench.profiling.macs_torch import Count
 from segbench.profiling.overhead import over, share
 from segbench.profiling.records import Model, Runtime, Tensor
-from segbench.profiling.runner import CallableRunner, Failed
+from segbench.profiling.runner import CallableRunner, Failed, require_torch
 from segbench.profiling.session import Session
 from segbench.profiling.spec import Spec
 from segbench.profiling.statistics import median
@@ -299,3 +301,62 @@ def test_a_failed_export_is_a_record(monkeypatch):
     monkeypatch.setattr(session, "_runner", fail)
     record = session.run(spec_of(), loaded=Loaded(lambda x: x, "model"))
     assert (record.error.kind, record.error.message) == ("export", "step 2 of 3")
+
+
+@pytest.mark.parametrize(
+    ("package", "need", "extra"),
+    [
+        ("onnx", lambda: macs_onnx.require_onnx(), "segbench[onnx]"),
+        ("onnxruntime", lambda: runner_onnx.require_onnxruntime(), "segbench[onnx]"),
+        ("openvino", lambda: runner_onnx.OpenVinoRunner(Path("m.onnx"), spec_of(), Path()), "segbench[openvino]"),
+        ("torch", lambda: require_torch("this"), "segbench[torch]"),
+        ("transformers", lambda: targets.load("hf:SegformerConfig"), "transformers"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_command(monkeypatch, package, need, extra):
+    monkeypatch.setitem(sys.modules, package, None)  # what an import finds where nothing is installed
+    with pytest.raises(MissingDependencyError) as error:
+        need()
+    assert package in error.value.message or package == "transformers"
+    assert error.value.hint.startswith("pip install")
+    assert extra in error.value.hint
+    assert error.value.exit_code == 6
+
+
+def test_providers_that_fell_back_are_said():
+    class Session:
+        def __init__(self, path, options, providers) -> None:
+            self.asked = providers
+
+        def get_providers(self):
+            return ["CPUExecutionProvider"]  # as ONNX Runtime does where the other does not start
+
+        def get_inputs(self):
+            return []
+
+        def run(self, names, feed):
+            return [np.zeros(1)]
+
+    runner = object.__new__(runner_onnx.OnnxRuntimeRunner)
+    runner.ort = SimpleNamespace(
+        InferenceSession=Session,
+        SessionOptions=lambda: SimpleNamespace(add_session_config_entry=lambda *entry: None),
+        get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+    runner.spec = spec_of(device="cuda:0")
+    runner.providers = runner_onnx._providers(runner.ort, runner.spec)
+    runner.ran_on = []
+    runner.session(Path("m.onnx"))
+    assert runner.providers == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert runner.ran_on == ["CPUExecutionProvider"]
+    assert runner.fell_back() == "asked for CUDAExecutionProvider, ran on CPUExecutionProvider"
+
+
+def test_energy_is_read_from_a_counter_or_not_at_all():
+    runner = Scripted(1.0)
+    latency = measured(runner).latency
+    counter = SimpleNamespace(source="scripted", joules=lambda: 3.0 * runner.clock.time / 1e9)  # three watts
+    energy = session._energy(runner, spec_of(batch=2), latency, counter)
+    assert energy.joules_per_image == pytest.approx(3 * 0.020 / 2)
+    assert energy.window_s >= 2.0
+    assert session._energy(runner, spec_of(), latency, SimpleNamespace(source="still", joules=lambda: 5.0)) is None
