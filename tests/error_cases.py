@@ -134,6 +134,13 @@ def ambiguous_axes(folder: Path) -> list[str]:
     return arguments
 
 
+@case("SB182")
+def several_arrays(folder: Path) -> list[str]:
+    arguments = pair(folder)
+    np.savez(instead(folder, "street_01.npz"), first=LABELS, second=LABELS)
+    return arguments
+
+
 @case("SB191")
 def pickled(folder: Path) -> list[str]:
     arguments = pair(folder)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,16 +24,46 @@ PIPE_WIDTH = 120
 """Columns where stdout is no terminal: tables are not squeezed for a file."""
 
 
-def stdout() -> Console:
-    """Where results go."""
-    from rich.console import Console
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What would move the cursor, change colours or turn the direction of text; and bytes of a file name that are no UTF-8."""
 
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+written: list[str] = []
+"""What this run of the command line has written, for the message of an interruption."""
+
+
+def printable(text: str) -> str:
+    """Text as it can be shown: control characters as `\\x1b`."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def stdout(markup: bool = True, pipe_width: int | None = PIPE_WIDTH) -> Console:
+    """Where results go.
+
+    Args:
+        markup: Whether `[bold]` means something; then text that others wrote is to be escaped.
+        pipe_width: Columns where stdout is no terminal.
+    """
+    from segbench.cli.terminal import Terminal
+
+    console = Terminal(width=None if sys.stdout.isatty() else pipe_width, highlight=False, soft_wrap=False, emoji=False, markup=markup)
+    if console.width < 1:  # COLUMNS=0
+        console.width = PIPE_WIDTH
+    return console
+
+
+def block() -> str:
+    """What bars are drawn with."""
+    try:
+        "\u2588".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError, AttributeError):
+        return "#"
+    return "\u2588"
 
 
 def say(text: str) -> None:
-    """A sentence for the person, on stderr."""
-    click.echo(text, err=True)
+    """A sentence for the person, on stderr; one that cannot be said stops nothing."""
+    with suppress(OSError):
+        click.echo(printable(text), err=True)
 
 
 def table(title: str | None = None) -> Table:

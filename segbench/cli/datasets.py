@@ -47,9 +47,9 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from segbench.cli.console import stdout
 
-    return Console(highlight=False, markup=False, emoji=False)
+    return stdout(markup=False, pipe_width=None)
 
 
 def _show_list(every: list[Dataset]) -> None:

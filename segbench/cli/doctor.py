@@ -20,11 +20,13 @@ def doctor(as_json: bool) -> int:
         rows = [{"name": check.name, "ok": check.ok, "found": check.found, "hint": check.hint} for check in found]
         click.echo(json.dumps({"schema": "segbench.doctor/1", "checks": rows}))
     else:
+        from rich.text import Text
+
         listing = table()
         for head in ("", "check", "found"):
             listing.add_column(head)
         for check in found:
-            mark = "[green]ok[/green]" if check.ok else "[red]no[/red]"
+            mark = Text("ok", "green") if check.ok else Text("no", "red")
             listing.add_row(mark, check.name, check.found + (f"\nhint: {check.hint}" if check.hint and not check.ok else ""))
-        stdout().print(listing)
+        stdout(markup=False).print(listing)
     return 0 if all(check.ok for check in found) else 70

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from segbench.cli.console import progress_bar, say, stdout, table
+from segbench.cli.console import progress_bar, say, stdout, table, written
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -96,14 +97,18 @@ def evaluate(
     """
     from segbench.evaluation import evaluate as run
 
+    if output == "":
+        raise click.UsageError("the path of -o is empty")
     patterns = [pattern.strip() for pattern in (metrics or "").split(",") if pattern.strip()]
     command = shlex.join(["segbench", *sys.argv[1:]])
-    with progress_bar(not quiet) as progress:
+    # stdout is the result's alone, whatever an adapter prints
+    with progress_bar(not quiet) as progress, redirect_stdout(sys.stderr):
         result = run(**options, metrics=patterns, command=command, say=(lambda text: None) if quiet else say, progress=progress)
     if intervals or intervals is None:
         result = result.with_intervals(cluster, only=None if intervals else QUICK)
-    if output:
+    if output is not None:
         folder = result.save(output)
+        written.append(str(folder))
         if not quiet:
             say(f"wrote {folder}/result.json, evidence.npz, dataset.json")
     if as_json:

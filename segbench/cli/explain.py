@@ -39,7 +39,7 @@ def explain(metric: str | None, run_folder: str | None, protocol: str | None, as
             listing.add_column(head)
         for info in every().values():
             listing.add_row(info.id, info.title, info.formula)
-        stdout().print(listing)
+        stdout(markup=False).print(listing)
     else:
         info = find(metric)
         if as_json:
@@ -100,6 +100,6 @@ def _show_steps(task: str, name: str, value: float | None, first: str, second: s
     for step in steps:
         listing.add_row(titles[step.rule], str(step.old), str(step.new), exact(step.delta.get(name)), exact(step.after.get(name)))
     if steps:
-        stdout().print(listing)
+        stdout(markup=False).print(listing)
     else:
         click.echo(f"{first} and {second} have the same rules for {name}")

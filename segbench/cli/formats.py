@@ -28,4 +28,4 @@ def formats(as_json: bool) -> None:
         listing.add_column(head)
     for entry in entries:
         listing.add_row(entry.name, entry.title, entry.layout, ", ".join(entry.tasks))
-    stdout().print(listing)
+    stdout(markup=False).print(listing)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segbench.cli.console import stdout, table
+from segbench.cli.console import block, stdout, table
 
 if TYPE_CHECKING:
     from segbench.inspection import Inspection
@@ -47,13 +47,13 @@ def show(found: Inspection) -> None:
         console.print("sizes: " + ", ".join(f"{size} ({count})" for size, count in list(found.sizes.items())[:6]))
     if found.values:
         total = sum(found.values.values())
-        histogram = table()
+        histogram, bar = table(), block()
         histogram.add_column("value")
         histogram.add_column("pixels", justify="right")
         histogram.add_column("%", justify="right")
         histogram.add_column("")
         for value, count in list(found.values.items())[:SHOWN_VALUES]:
-            histogram.add_row(value, str(count), f"{100 * count / total:.2f}", "█" * round(40 * count / total))
+            histogram.add_row(value, str(count), f"{100 * count / total:.2f}", bar * round(40 * count / total))
         console.print(histogram)
         if len(found.values) > SHOWN_VALUES:
             console.print(f"... {len(found.values)} values in all; --json lists them")
