@@ -18,6 +18,7 @@ from segbench.adapters.coco_source import by_image_name
 from segbench.adapters.instance_memory import open_instances
 from segbench.errors import FormatError, InputError, LabelError, PairingError, ShapeError
 from segbench.instances import BOXED, CROWD, NO_ID
+from segbench.kernels import coco_rows
 from tests import naive_instance as naive
 
 SIZE = (6, 8)
@@ -201,6 +202,21 @@ def test_scanning_is_decoding(tmp_path_factory, rows, piece, limit, indent):
     np.testing.assert_array_equal(boxes, expected.boxes)
     for name in ("text", "starts", "stops", "kinds", "sizes"):
         np.testing.assert_array_equal(getattr(segmentations, name), getattr(expected.segmentations, name))
+
+
+@settings(max_examples=300)
+@given(st.integers(1, 2**64 - 1), st.integers(-30, 30))
+def test_numbers_are_read_to_the_bit(digits, exponent):
+    bits = coco_rows.float_bits(np.uint64(digits), exponent)
+    assert bits in (-1, np.float64(f"{digits}e{exponent}").view(np.int64))
+    assert bits != -1 or digits > 2**53
+
+
+@pytest.mark.parametrize(
+    "text", ["[,]", "[{}]", '[{"image_id":1,"category_id":2,"score":1},]', '[{"image_id":1,"category_id":2,"score":01}]']
+)
+def test_what_is_no_json_is_not_scanned(tmp_path, text):
+    assert coco_scan.scan(written(tmp_path / "r.json", text)) is None
 
 
 @settings(max_examples=40)

@@ -32,6 +32,7 @@ def scan(
             return None
         columns = _columns()
         while True:
+            state[3] = state[0] > 0 or bool(parts)
             coco_rows.scan_rows(piece, start, filled, *columns[:4], text, columns[4], state)
             _, _, at, why = state.tolist()
             if why == coco_rows.UNUSUAL:

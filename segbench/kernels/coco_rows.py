@@ -52,6 +52,7 @@ _BBOX, _ = _word(b"bbox")
 _SEGMENTATION, _SEGMENTATION_REST = _word(b"segmentation")
 _SIZE, _ = _word(b"size")
 _COUNTS, _ = _word(b"counts")
+_OBJECT, _KEY, _COLON, _VALUE, _NUMBER, _NUMBERS, _NEXT = range(7)
 _ROW = 1 << IMAGE | 1 << CATEGORY | 1 << SCORE
 _MASK = 1 << SIZE | 1 << COUNTS
 
@@ -116,8 +117,8 @@ def float_bits(digits, exponent):
 def scan_rows(data, start, end, ids, scores, boxes, sizes, text, ends, state):
     """Reads detections from `data[start:end]`, which begins in an array before an object or behind it.
 
-    One loop over the keys of objects and of the masks in them; kernels that take arrays are not called, since each call costs more than a
-    key does.
+    One loop over the tokens of objects and of the masks in them; kernels that take arrays are not called, since each call costs more than
+    a token does.
 
     Args:
         data: uint8[B].
@@ -127,40 +128,55 @@ def scan_rows(data, start, end, ids, scores, boxes, sizes, text, ends, state):
         sizes: int32[M, 2], out: height and width of the mask; -1 where there is no mask.
         text: uint8[B'], out: all counts strings.
         ends: int64[M], out: where the row's counts string ends in `text`.
-        state: int64[4]: rows and bytes of `text` so far (both also in), where the next object begins, why the scan ended.
+        state: int64[4]: rows and bytes of `text` so far (also in), where to go on, why the scan ended (in: 1 behind an object, else 0).
     """
     row = state[0]
     used = state[1]
+    behind = state[3] != 0
     state[3] = MORE
     at = U8(start)
     stop = U8(end)
+    expected = _OBJECT
+    key = OTHER
+    seen = 0
+    in_mask = False
+    comma = False
+    count = 0
+    number = 0
+    state[2] = start
     while True:
-        while at < stop and (data[at] <= 32 or data[at] == 44):
+        while at < stop and data[at] <= 32:
             at += _ONE
-        state[0] = row
-        state[1] = used
-        state[2] = I8(at)
         if at >= stop:
             return
-        if data[at] == 93:
-            state[3] = DONE
-            return
-        if data[at] != 123:
-            state[3] = UNUSUAL
-            return
-        if row >= len(scores):
-            state[3] = FULL
-            return
-        at += _ONE
-        seen = 0
-        in_mask = False
-        sizes[row, 0] = -1
-        sizes[row, 1] = -1
-        ends[row] = used
-        while True:
-            while at < stop and data[at] <= 32:
+        byte = data[at]
+
+        if expected == _OBJECT:
+            if byte == 93 and not comma:
+                state[2] = I8(at)
+                state[3] = DONE
+                return
+            if behind and byte == 44:
+                behind = False
+                comma = True
                 at += _ONE
-            if at >= stop or data[at] != 34:
+                continue
+            if behind or byte != 123:
+                state[3] = UNUSUAL
+                return
+            if row >= len(scores):
+                state[3] = FULL
+                return
+            at += _ONE
+            comma = False
+            seen = 0
+            sizes[row, 0] = -1
+            sizes[row, 1] = -1
+            ends[row] = used
+            expected = _KEY
+
+        elif expected == _KEY:
+            if byte != 34:
                 return
             at += _ONE
             first = at
@@ -170,19 +186,10 @@ def scan_rows(data, start, end, ids, scores, boxes, sizes, text, ends, state):
                 two = (two << 8 | (one >> 56)) & 0xFFFFFFFFFFFFFF
                 one = (one & 0xFFFFFFFFFFFFFF) << 8 | I8(data[at])
                 at += _ONE
-            length = I8(at - first)
             if at >= stop or data[at] == 92:
                 return
+            length = I8(at - first)
             at += _ONE
-            while at < stop and data[at] <= 32:
-                at += _ONE
-            if at >= stop or data[at] != 58:
-                return
-            at += _ONE
-            while at < stop and data[at] <= 32:
-                at += _ONE
-            if at >= stop:
-                return
             key = OTHER
             if in_mask:
                 if length == 4 and one == _SIZE:
@@ -199,86 +206,37 @@ def scan_rows(data, start, end, ids, scores, boxes, sizes, text, ends, state):
                 key = BBOX
             elif length == 12 and one == _SEGMENTATION and two == _SEGMENTATION_REST:
                 key = SEGMENTATION
+            expected = _COLON
 
-            if key >= IMAGE:  # numbers
-                seen |= 1 << key
+        elif expected == _COLON:
+            if byte != 58:
+                return
+            at += _ONE
+            expected = _VALUE
+
+        elif expected == _VALUE:
+            if key != OTHER and key != COUNTS and key < IMAGE and byte != 123:
+                return
+            seen_before = seen & (1 << key)
+            seen |= 1 << key
+            expected = _NEXT
+            if key >= IMAGE:
                 count = 4 if key == BBOX else 2 if key == SIZE else 1
+                number = 0
+                expected = _NUMBER
                 if count > 1:
-                    if data[at] != 91:
+                    if byte != 91:
                         return
                     at += _ONE
-                for number in range(count):
-                    while at < stop and data[at] <= 32:
-                        at += _ONE
-                    negative = at < stop and data[at] == 45
-                    if negative:
-                        at += _ONE
-                    first = at
-                    digits = U8(0)
-                    significant = 0
-                    exponent = 0
-                    while at < stop and data[at] >= 48 and data[at] <= 57:
-                        digits = digits * U8(10) + U8(data[at] - 48)
-                        significant += digits > 0
-                        at += _ONE
-                    if at == first or at >= stop or (data[first] == 48 and at > first + _ONE):
-                        return
-                    whole = True
-                    if data[at] == 46:
-                        whole = False
-                        at += _ONE
-                        first = at
-                        while at < stop and data[at] >= 48 and data[at] <= 57:
-                            digits = digits * U8(10) + U8(data[at] - 48)
-                            significant += digits > 0
-                            at += _ONE
-                        exponent = I8(first) - I8(at)
-                        if at == first or at >= stop:
-                            return
-                    if data[at] == 101 or data[at] == 69:
-                        whole = False
-                        at += _ONE
-                        minus = at < stop and data[at] == 45
-                        if at < stop and (data[at] == 45 or data[at] == 43):
-                            at += _ONE
-                        first = at
-                        power = 0
-                        while at < stop and data[at] >= 48 and data[at] <= 57 and power < 10000:
-                            power = power * 10 + I8(data[at]) - 48
-                            at += _ONE
-                        if at == first or at >= stop:
-                            return
-                        exponent += -power if minus else power
-                    if significant > 19:
-                        return
-                    if key in (SCORE, BBOX):
-                        bits = float_bits(digits, exponent)
-                        if bits < 0:
-                            return
-                        if negative:
-                            bits |= -9223372036854775808
-                        if key == SCORE:
-                            scores[row] = bits
-                        else:
-                            boxes[row, number] = bits
-                    elif not whole or significant > 18:
-                        return
-                    elif key == SIZE:
-                        if negative or digits > U8(2147483647):
-                            return
-                        sizes[row, number] = I8(digits)
-                    else:
-                        ids[row, key - IMAGE] = -I8(digits) if negative else I8(digits)
-                    if count > 1:
-                        while at < stop and data[at] <= 32:
-                            at += _ONE
-                        if at >= stop or data[at] != (93 if number == count - 1 else 44):
-                            return
-                        at += _ONE
-            elif key == COUNTS:
-                if data[at] != 34 or seen & (1 << COUNTS):
+            elif key == SEGMENTATION:
+                if seen_before:
                     return
-                seen |= 1 << COUNTS
+                in_mask = True
+                at += _ONE
+                expected = _KEY
+            elif key == COUNTS:
+                if byte != 34 or seen_before:
+                    return
                 at += _ONE
                 first = at
                 while at < stop and data[at] != 34 and data[at] != 92:
@@ -286,8 +244,8 @@ def scan_rows(data, start, end, ids, scores, boxes, sizes, text, ends, state):
                 fill = used
                 if I8(at - first) > len(text) - fill:
                     return
-                for byte in range(first, at):
-                    text[U8(fill) + byte - first] = data[byte]
+                for position in range(first, at):
+                    text[U8(fill) + position - first] = data[position]
                 fill += I8(at - first)
                 while at < stop and data[at] != 34:
                     if fill >= len(text):
@@ -303,13 +261,6 @@ def scan_rows(data, start, end, ids, scores, boxes, sizes, text, ends, state):
                     return
                 ends[row] = fill
                 at += _ONE
-            elif key == SEGMENTATION:
-                if data[at] != 123 or seen & (1 << SEGMENTATION):
-                    return
-                seen |= 1 << SEGMENTATION
-                in_mask = True
-                at += _ONE
-                continue
             else:
                 depth = 0
                 while at < stop:
@@ -328,34 +279,92 @@ def scan_rows(data, start, end, ids, scores, boxes, sizes, text, ends, state):
                         break
                     at += _ONE
 
-            while at < stop and data[at] <= 32:
+        elif expected == _NUMBER:
+            negative = byte == 45
+            if negative:
                 at += _ONE
-            if in_mask and at < stop and data[at] == 125:
-                if seen & _MASK != _MASK:
-                    return
-                in_mask = False
-                at += _ONE
-                while at < stop and data[at] <= 32:
+            digits = U8(0)
+            significant = 0
+            exponent = 0
+            whole = True
+            for part in range(2):  # before and behind the point
+                first = at
+                while at < stop and data[at] >= 48 and data[at] <= 57:
+                    digits = digits * U8(10) + U8(data[at] - 48)
+                    significant += digits > 0
                     at += _ONE
-            if at >= stop:
+                if at == first or at >= stop:
+                    return
+                if part == 0:
+                    if data[first] == 48 and at > first + _ONE:
+                        return
+                    if data[at] != 46:
+                        break
+                    whole = False
+                    at += _ONE
+                else:
+                    exponent = I8(first) - I8(at)
+            if data[at] == 101 or data[at] == 69:
+                whole = False
+                at += _ONE
+                minus = at < stop and data[at] == 45
+                if at < stop and (data[at] == 45 or data[at] == 43):
+                    at += _ONE
+                first = at
+                power = 0
+                while at < stop and data[at] >= 48 and data[at] <= 57 and power < 10000:
+                    power = power * 10 + I8(data[at]) - 48
+                    at += _ONE
+                if at == first or at >= stop:
+                    return
+                exponent += -power if minus else power
+            if significant > 19:
                 return
-            if data[at] == 125 and not in_mask:
-                break
-            if data[at] != 44:
+            if key in (SCORE, BBOX):
+                bits = float_bits(digits, exponent)
+                if bits < 0:
+                    return
+                if negative:
+                    bits |= -9223372036854775808
+                if key == SCORE:
+                    scores[row] = bits
+                else:
+                    boxes[row, number] = bits
+            elif not whole or significant > 18:
+                return
+            elif key == SIZE:
+                if negative or digits > U8(2147483647):
+                    return
+                sizes[row, number] = I8(digits)
+            else:
+                ids[row, key - IMAGE] = -I8(digits) if negative else I8(digits)
+            number += 1
+            expected = _NUMBERS if count > 1 else _NEXT
+
+        elif expected == _NUMBERS:
+            if byte != (93 if number == count else 44):
                 return
             at += _ONE
-        if seen & _ROW != _ROW:
+            expected = _NEXT if number == count else _NUMBER
+
+        elif byte == 44:
+            at += _ONE
+            expected = _KEY
+        elif byte != 125:
             return
-        used = ends[row]
-        row += 1
-        at += _ONE
-
-
-@kernel(I8(ro(U8), ro(I8), rw(I8)))
-def float_bits_of(digits, exponents, bits):
-    """`float_bits` of many numbers; how many cannot be told."""
-    unknown = 0
-    for at in range(len(digits)):
-        bits[at] = float_bits(digits[at], exponents[at])
-        unknown += bits[at] < 0
-    return unknown
+        elif in_mask:
+            if seen & _MASK != _MASK:
+                return
+            in_mask = False
+            at += _ONE
+        else:
+            if seen & _ROW != _ROW:
+                return
+            at += _ONE
+            used = ends[row]
+            row += 1
+            behind = True
+            expected = _OBJECT
+            state[0] = row
+            state[1] = used
+            state[2] = I8(at)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import types
 
 from segbench.kernels._jit import F8, I4, I8, U1, U8, kernel, ro, rw
 
@@ -131,11 +130,3 @@ def decode_counts(text, starts, stops, sizes, spans, offsets, areas, boxes, stat
         status[mask] = bad
         offsets[mask + 1] = I8(used)
     return I8(used)
-
-
-@kernel(types.void(ro(I4, 2), ro(I8), rw(U1)))
-def paint(spans, offsets, pixels):
-    """Sets the pixels of one mask: `pixels` is uint8[height * width], counted down the columns; `offsets` int64[2]."""
-    for span in range(offsets[0], offsets[1]):
-        for at in range(spans[span, 0], spans[span, 1]):
-            pixels[at] = 1

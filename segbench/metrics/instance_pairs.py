@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segbench.errors import InputError, PairingError, ShapeError
 from segbench.evidence import Evidence, Images, Table
 from segbench.instances import CROWD, InstanceBatch, Masks, no_masks
-from segbench.kernels import iou, rle
+from segbench.kernels import iou
 
 FLOOR = 0.5
 """Least IoU of the pairs that are kept, unless a protocol has lower thresholds."""
@@ -295,8 +295,11 @@ def boundaries(masks: Masks, sizes: NDArray[np.int32], ratio: float = 0.02) -> M
     """
     spans, offsets, areas = [], [0], []
     for index, (height, width) in enumerate(sizes.tolist()):
-        pixels = np.zeros(height * width, np.uint8)
-        rle.paint(masks.spans, np.ascontiguousarray(masks.offsets[index : index + 2]), pixels)
+        edges = np.zeros(height * width + 1, np.int8)
+        drawn = masks.spans[masks.offsets[index] : masks.offsets[index + 1]]
+        edges[drawn[:, 0]] += 1
+        edges[drawn[:, 1]] -= 1
+        pixels = np.cumsum(edges[:-1], dtype=np.int8).view(np.uint8)
         depth = max(1, round(float(ratio * np.sqrt(height**2 + width**2))))
         left, top, box_width, box_height = masks.boxes[index].astype(np.int64).clip(0).tolist()
         if masks.areas[index]:
