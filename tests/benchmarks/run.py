@@ -1,6 +1,6 @@
 """Measures segbench beside its peers and writes `leaderboards/speed/{task}.{md,json}`.
 
-    python tests/benchmarks/run.py --peers-python PEERS/bin/python            # everything, about half an hour
+    python tests/benchmarks/run.py --peers-python PEERS/bin/python            # everything, about a quarter of an hour
     python tests/benchmarks/run.py --workloads city,coco500 --count 12 --rounds 2 --out /tmp/speed
 
 Contestants take turns, one process each, for several rounds; figures are medians. Scores are compared first: nothing is written where one
