@@ -134,15 +134,18 @@ def progress_bar(shown: bool) -> Iterator[Callable[[int, int, str, float], None]
 
 def show(record: Record) -> None:
     """One record as a table: columns are the network and its parts."""
+    from rich.markup import escape
+
     from segbench.profiling.profiles import runtime, workload
 
     console = stdout()
     title = f"{record.model.name}: {workload(record)}, {runtime(record)} on {record.hardware.key}"
     if record.error is not None:
         where = f" while it did: {record.error.stage}" if record.error.stage else ""
-        console.print(f"[bold]{title}[/bold]\n  {record.error.kind}{where}: {record.error.message}", markup=True)
+        console.print(title, style="bold", markup=False)
+        console.print(f"  {record.error.kind}{where}: {record.error.message}", markup=False)
         return
-    listing = table(title)
+    listing = table(escape(title))
     listing.add_column("")
     for head in ("network", "backbone", "neck", "head", "post"):
         listing.add_column(head, justify="right")
@@ -150,7 +153,7 @@ def show(record: Record) -> None:
         listing.add_row(label, *cells)
     console.print(listing)
     for line in _remarks(record):
-        console.print(f"[dim]{line}[/dim]")
+        console.print(line, style="dim", markup=False)
 
 
 def _lines(record: Record) -> Iterator[tuple[str, ...]]:
@@ -236,19 +239,22 @@ def _peak(peak: int | None, base: int | None, device: int | None = None) -> str:
 
 
 def show_merged(profiles: Profiles) -> None:
-    """Models by machines: median latency with interval; `~` marks a noisy one, a word what failed."""
+    """Models by machines: median latency with interval and, below it, the head over the backbone; a word where it failed."""
+    from rich.markup import escape
+
     machines = profiles.hardware()
-    listing = table(f"{len(profiles)} records: median latency in ms [95 % interval]; ~ is noisy")
-    for head in ("model", "input", "runtime", "GMACs"):
-        listing.add_column(head, justify="right" if head == "GMACs" else "left")
+    listing = table(f"{len(profiles)} records: median latency in ms with interval, and head / backbone; ~ is noisy")
+    for head in ("model", "input", "runtime", "GMACs", "head / backbone"):
+        listing.add_column(head, justify="right" if head in ("GMACs", "head / backbone") else "left")
     for machine in machines:
-        listing.add_column(machine, justify="right")
+        listing.add_column(escape(machine), justify="right")
     for line in profiles.merged_table():
         records = [line[machine] for machine in machines if machine in line]
         counts = {_giga(record.compute.macs) for record in records if record.compute is not None}
-        listing.add_row(
-            line["model"], line["workload"], line["runtime"], " or ".join(sorted(counts)) or "-", *(_cell(line.get(m)) for m in machines)
-        )
+        heads = {_head(record.overhead.head_over_backbone.macs) for record in records if record.overhead is not None} - {""}
+        names = (escape(line[name]) for name in ("model", "workload", "runtime"))
+        shared = (" or ".join(sorted(found)) or "-" for found in (counts, heads))
+        listing.add_row(*names, *shared, *(_cell(line.get(machine)) for machine in machines))
     stdout().print(listing)
 
 
@@ -257,4 +263,10 @@ def _cell(record: Record | None) -> str:
         return "-"
     if record.latency is None:
         return record.error.kind if record.error else "-"
-    return ("~" if record.latency.noisy else "") + f"{_ms(record.latency.p50)} {_interval(record.latency.p50_interval)}"
+    below = _head(record.overhead.head_over_backbone.latency) if record.overhead is not None else ""
+    noisy = "~" if record.latency.noisy else ""
+    return f"{noisy}{_ms(record.latency.p50)} {_interval(record.latency.p50_interval)}" + (f"\n{below}" if below else "")
+
+
+def _head(ratio: float | None) -> str:
+    return "" if ratio is None else f"{100 * ratio:+.1f} %"

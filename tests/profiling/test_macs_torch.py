@@ -242,3 +242,18 @@ def test_flops_of_torch_s_registry_are_two_per_product():
     with FlopCounterMode(display=False) as theirs:
         model(image)
     assert 2 * macs(model, (1, 3, 8, 8)).macs == theirs.get_total_flops()
+
+
+def test_deformable_convolution_as_it_is_called():
+    """Through the dispatcher; where torchvision is not there, an operator of its name and signature stands in for it."""
+    if hasattr(torch.ops.torchvision, "deform_conv2d"):
+        pytest.skip("torchvision is there; its operator is counted by the zoo")
+    arguments = "Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, int stride, int groups"
+    with torch.library._scoped_library("torchvision", "FRAGMENT") as library:
+        library.define(f"deform_conv2d({arguments}) -> Tensor")
+        library.impl("deform_conv2d", lambda x, w, *rest: x.new_zeros(len(x), len(w), *x.shape[2:]), "CPU")
+        image, weight = torch.randn(2, 8, 6, 6), torch.randn(16, 4, 3, 3)
+        empty = torch.zeros(0)
+        found = count(None, lambda: torch.ops.torchvision.deform_conv2d(image, weight, empty, empty, empty, 1, 2))
+    assert found.macs == 2 * 16 * 36 * 4 * 9
+    assert not found.suspicious
