@@ -14,12 +14,15 @@ import numpy as np
 
 from segbench import datasets
 from segbench.adapters.base import Request
-from segbench.adapters.images import read_labels
+from segbench.adapters.images import labels_from_array, read_labels
 from segbench.adapters.label_files import ARRAY, IMAGE, LOSSY, chosen, kind_of, listed, packed_colours, stem_of
 from segbench.adapters.pairing import unique_keys
-from segbench.adapters.png import header
+from segbench.adapters.png import MAX_BYTES, palette, peek
 from segbench.datasets import Dataset
-from segbench.errors import SHOWN, FormatError, InputError
+from segbench.errors import SHOWN, ConfigError, FormatError, InputError
+from segbench.files import exists, read
+from segbench.metrics.suspicions import interpolated
+from segbench.opening import check_numbers
 from segbench.samples import INVALID
 
 NAMES = {
@@ -27,6 +30,9 @@ NAMES = {
     "ade20k_150": re.compile(r"ADE_(train|val)_\d{8}$"),
 }
 """File names that only one data set has."""
+
+INSTANCES = 1000
+"""Instance ids are class times this, plus a number."""
 
 MANY_VALUES = 256
 """More distinct values in one image than this are no class labels of the usual kind."""
@@ -69,22 +75,29 @@ class Inspection:
     problems: list[Problem] = field(default_factory=list)
 
 
-def inspect(path: str | os.PathLike[str], dataset: Dataset | None = None, limit: int | None = None) -> Inspection:
+def inspect(path: str | os.PathLike[str], dataset: str | os.PathLike[str] | Dataset | None = None, limit: int | None = None) -> Inspection:
     """Reads every label file below a path (the first `limit`) and reports; damaged files are problems of the report, not errors.
 
     Args:
         path: A folder or a file.
-        dataset: Check the values against it; else against every preset, or the `dataset.json` beside the path.
+        dataset: A name, a file or a `Dataset` to check the values against; else every preset, or the `dataset.json` beside the path.
         limit: Read only so many files.
 
     Raises:
-        FormatError: the path does not exist.
+        FormatError: the path does not exist, or is no place of label files.
+        ConfigError: no path, or a limit that is none.
     """
+    check_numbers(limit, None, None, None)
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise ConfigError("the path is empty" if path == "" else f"a path is wanted, not a {type(path).__name__}", hint=". is this folder")
     root = Path(path)
-    if not root.exists():
+    if not exists(root):
         raise FormatError("no such file or folder", files=[str(path)], hint="check the path")
+    if root.suffix.lower() == ".json" and root.is_file():
+        raise FormatError("a JSON file holds no label maps", files=[str(path)], hint="give the folder of label files")
     found = Inspection(str(path))
     beside = datasets.find(root)
+    dataset = dataset if dataset is None or isinstance(dataset, Dataset) else datasets.load(dataset)
     described = dataset or (datasets.load(beside) if beside else None)
     names = [root.name] if root.is_file() else listed(root, (*IMAGE, *ARRAY, *LOSSY))
     folder = root.parent if root.is_file() else root
@@ -100,42 +113,56 @@ def inspect(path: str | os.PathLike[str], dataset: Dataset | None = None, limit:
         unique_keys(names, str(folder), described.matching if described else None)
     except InputError as error:
         _add(found, error.code or "SB120", error.message, [file for _, file in error.files], error.hint)
-    _read_all(found, folder, names[:limit])
+    _read_all(found, folder, names[:limit], described)
     _describe(found, [str(folder / name) for name in names])
     colours = any(value.startswith("#") for value in found.values)
-    if described is not None:
+    if not colours and found.values:
+        _suspect_instances(found, str(folder / names[0]), described)
+    if described is not None and found.values:
         _check_values(found, described, colours)
-    else:
+    elif found.values:
         found.fits = fitting(set(found.values), colours)
     return found
 
 
-def _read_all(found: Inspection, folder: Path, names: Sequence[str]) -> None:
+def _read_all(found: Inspection, folder: Path, names: Sequence[str], described: Dataset | None) -> None:
     sizes: Counter[str] = Counter()
     dtypes: Counter[str] = Counter()
     values: Counter[int] = Counter()
     coloured: Counter[int] = Counter()
     broken: dict[tuple[str, str], list[str]] = {}
+    ramps: list[str] = []
+    score_channels = None if described is None else described.num_classes
     for name in names:
         path = str(folder / name)
         try:
             array = read_labels(path)
-            colour = array.ndim == 3 and array.dtype == np.uint8 and not path.lower().endswith(ARRAY)
-            if colour:
-                array = packed_colours(array, path)
+            colour = array.ndim == 3 and not path.lower().endswith(ARRAY)
+            dtype = "colour" if colour else str(array.dtype)
+            array = packed_colours(array, path) if colour else labels_from_array(array, num_classes=score_channels, file=path)
         except InputError as error:
             broken.setdefault((error.code or "SB160", error.hint or ""), []).append(f"{path}: {error.message}")
             continue
         found.read += 1
         sizes["x".join(map(str, array.shape))] += 1
-        dtypes["colour" if colour else str(array.dtype)] += 1
-        if array.dtype.kind == "f":
-            continue
+        dtypes[dtype] += 1
+        if not colour and interpolated(array):
+            ramps.append(path)
         distinct, counts = np.unique(array, return_counts=True)
         (coloured if colour else values).update(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
     found.sizes, found.dtypes = dict(sizes.most_common()), dict(dtypes.most_common())
     found.values = {str(value): values[value] for value in sorted(values)}
     found.values |= {f"#{value:06x}": count for value, count in coloured.most_common()}
+    if ramps:
+        _add(
+            found,
+            "SB161",
+            "labels that look interpolated: at many borders the values climb over several pixels",
+            ramps,
+            "resize labels by nearest neighbour",
+        )
+    if coloured and values:
+        _add(found, "SB162", f"{dtypes['colour']} of {found.read} files are coloured, the others are not", [], "save all of them one way")
     for (code, hint), files in broken.items():
         _add(found, code, f"{len(files)} files cannot be read", files, hint or None)
 
@@ -153,6 +180,13 @@ def _describe(found: Inspection, paths: list[str]) -> None:
         _add(found, "SB112", f"{len(found.values)} distinct values: instance or panoptic ids, not class ids?", paths[:1], None)
 
 
+def _suspect_instances(found: Inspection, path: str, described: Dataset | None) -> None:
+    most, values = list(found.values)[-1], set(found.values)
+    known = _spaces_of(described, values, False) if described else fitting(values, False)
+    if int(most) >= INSTANCES and not known:
+        _add(found, "SB112", f"values like {most} look like instance ids (class x {INSTANCES} + number)", [path], "give the semantic files")
+
+
 def _check_values(found: Inspection, dataset: Dataset, colours: bool) -> None:
     spaces = _spaces_of(dataset, set(found.values), colours)
     if spaces:
@@ -161,7 +195,7 @@ def _check_values(found: Inspection, dataset: Dataset, colours: bool) -> None:
     if colours:
         unknown = [value for value in found.values if _rgb(value) not in dataset.colors]
     else:
-        numbers = np.array([int(value) for value in found.values], np.int64)
+        numbers = np.array([int(value) for value in found.values if value[0] != "#"], np.int64)
         unknown = [str(value) for value in numbers[dataset.value_map(dataset.spaces[0]).classes(numbers) == INVALID]]
     shown = ", ".join(f"{value} ({found.values[value]} px)" for value in unknown[:8])
     what = "colours" if colours else "values"
@@ -209,7 +243,7 @@ def fitting_preset(ground_truth: Any) -> tuple[Dataset | None, str]:
     Label values alone never decide: small numbers fit every data set.
     """
     root = Path(str(ground_truth))
-    if not root.exists():
+    if not exists(root):
         return None, ""
     names = [root.name] if root.is_file() else listed(root, IMAGE)
     folder = root.parent if root.is_file() else root
@@ -218,10 +252,11 @@ def fitting_preset(ground_truth: Any) -> tuple[Dataset | None, str]:
             return datasets.load(preset), "the file names are its own"
     pngs = [str(folder / name) for name in names if name.lower().endswith(".png")]
     sample = [*pngs[:3], *pngs[3:][-1:]]
-    if not sample or header(sample[0]).color_type not in (2, 3):
+    head = peek(sample[0]) if sample else None
+    if head is None or head.color_type not in (2, 3):
         return None, ""
-    if header(sample[0]).color_type == 3:
-        wanted = _palette(sample[0])
+    if head.color_type == 3:
+        wanted = palette(read(sample[0], MAX_BYTES), sample[0])
         fits = [name for name in datasets.available() if _has_palette(datasets.load(name), wanted)]
         reason = "the palette in the files is its own"
     else:
@@ -231,17 +266,9 @@ def fitting_preset(ground_truth: Any) -> tuple[Dataset | None, str]:
     return (datasets.load(fits[0]), reason) if len(fits) == 1 else (None, "")
 
 
-def _palette(path: str) -> list[tuple[int, ...]]:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        flat = image.getpalette("RGB") or []
-    return [tuple(flat[at : at + 3]) for at in range(0, len(flat), 3)]
-
-
-def _has_palette(dataset: Dataset, palette: list[tuple[int, ...]]) -> bool:
+def _has_palette(dataset: Dataset, colours: Sequence[tuple[int, ...]]) -> bool:
     rows = [row for row in dataset.evaluated if row.color is not None]
-    return len(rows) == dataset.num_classes > 1 and all(0 <= row.id < len(palette) and palette[row.id] == row.color for row in rows)
+    return len(rows) == dataset.num_classes > 1 and all(0 <= row.id < len(colours) and colours[row.id] == row.color for row in rows)
 
 
 def _add(found: Inspection, code: str, message: str, files: list[str], hint: str | None) -> None:

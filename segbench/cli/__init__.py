@@ -70,6 +70,9 @@ BROKEN_PIPE = 141
 
 LOST_OUTPUT = 3
 
+UNWRITABLE = (errno.EPIPE, errno.EBADF, errno.ENOSPC, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""What writing to stdout fails with; errors of files name the file."""
+
 
 def main(args: list[str] | None = None) -> None:
     """The entry point: every error becomes one message and an exit code, never a traceback."""
@@ -120,7 +123,7 @@ def _outcome(arguments: list[str]) -> int:
     except SystemExit as error:  # click's answer to a reader that went away; nothing else in a command exits
         raise BrokenPipeError from error
     except OSError as error:
-        if error.filename is None and not isinstance(error, ImportError):
+        if error.errno in UNWRITABLE and error.filename is None:
             raise
         return failures.report_internal(error, as_json)
     except Exception as error:
