@@ -127,7 +127,8 @@ class Evidence:
             FormatError: arrays that no evidence has.
         """
         try:
-            header = msgspec.json.decode(bytes(np.asarray(arrays["header"], np.uint8)), type=_Header)
+            # Python's own reader: ids may be file names that are no UTF-8
+            header = msgspec.convert(json.loads(bytes(np.asarray(arrays["header"], np.uint8))), _Header)
             order, sizes = arrays["images/order"], arrays["images/sizes"]
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise FormatError(f"this is not segbench evidence: its header is missing or damaged ({error})") from error

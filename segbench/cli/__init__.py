@@ -122,6 +122,8 @@ def _outcome(arguments: list[str]) -> int:
         raise KeyboardInterrupt from error
     except SystemExit as error:  # click's answer to a reader that went away; nothing else in a command exits
         raise BrokenPipeError from error
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if error.errno in UNWRITABLE and error.filename is None:
             raise
