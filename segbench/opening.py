@@ -109,7 +109,9 @@ def asked_protocols(asked: str | None, wanted: Sequence[str], dataset: Dataset) 
     """
     named: dict[str, str] = {}
     if asked is not None and not isinstance(asked, str):
-        raise ConfigError(f"a protocol is a name, not {asked!r}", hint="segbench explain lists the metrics, docs/protocols.md the protocols")
+        raise ConfigError(
+            f"a protocol is a name, not {asked!r}", hint="segbench explain lists the metrics, docs/protocols.md the protocols"
+        )
     for part in asked.split(",") if asked else []:
         task, _, name = part.strip().rpartition("=")
         if not task and len(wanted) > 1:
