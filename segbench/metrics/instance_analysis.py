@@ -56,7 +56,7 @@ class _Pairs:
 def _pairs(evidence: Evidence, family: str) -> _Pairs:
     collected = evidence.rows("collected")
     if not collected["cross"].all() or collected["floor"].max(initial=0) > ANALYSIS_FLOOR:
-        raise ComparabilityError("this run did not compare across categories", hint="evaluate again with --analysis")
+        raise ComparabilityError("this run did not compare across categories", hint="evaluate again with --metrics analysis")
     table = evidence.rows(pair_table(family))
     detection = evidence.starts("detections")[table["image"]] + table["detection"]
     gt = evidence.starts("ground_truths")[table["image"]] + table["gt"]

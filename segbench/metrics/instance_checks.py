@@ -23,7 +23,7 @@ def suspicions(evidence: Evidence, dataset: Dataset) -> list[str]:
     if len(detections["image"]) and len(truths["image"]) and pairs and not any(len(table["image"]) for table in pairs):
         found.append(
             "no detection overlaps a ground truth of its category enough: categories may be numbered differently, or masks transposed; "
-            "--analysis compares across categories [SB111]"
+            "--metrics analysis compares across categories [SB111]"
         )
     return found
 
