@@ -70,10 +70,9 @@ def assemble(
     if parameters is not None and parameters.backbone is not None:
         part = parameters.backbone + ((parameters.neck or 0) if with_neck else 0)
         head_over.parameters, head_share.parameters = over(parameters.total, part), share(parameters.total, part)
-    if memory is not None and None not in (memory.backbone_peak, memory.backbone_base, memory.rss_peak, memory.rss_base):
-        whole, part = memory.rss_peak - memory.rss_base, memory.backbone_peak - memory.backbone_base  # type: ignore[operator]
-        if part >= LEAST_MEMORY:
-            head_over.memory, head_share.memory = over(whole, part), share(whole, part)
+    needs = None if memory is None else _memory_needs(memory)
+    if needs is not None and needs[1] >= LEAST_MEMORY:
+        head_over.memory, head_share.memory = over(*needs), share(*needs)
     posts = [stage.p50 for name, stage in stages.items() if name.startswith("post")]
     backbone = stages["backbone"].p50 if "backbone" in stages else None
     return Overhead(
@@ -84,6 +83,16 @@ def assemble(
         post_over_network=post_over(stages, network_p50),
         beyond_backbone=(network_p50 - backbone + max(posts, default=0)) / backbone if backbone and network_p50 else None,
     )
+
+
+def _memory_needs(memory: Memory) -> tuple[int, int] | None:
+    """What the whole and the backbone need beyond what was there: on the device where it ran there, else of the process."""
+    if memory.cuda_base is not None and memory.cuda_allocated is not None:
+        part = memory.backbone_cuda_allocated
+        return None if part is None else (memory.cuda_allocated - memory.cuda_base, part - memory.cuda_base)
+    if memory.rss_base is None or memory.rss_peak is None or memory.backbone_base is None or memory.backbone_peak is None:
+        return None
+    return memory.rss_peak - memory.rss_base, memory.backbone_peak - memory.backbone_base
 
 
 def post_over(stages: dict[str, Stage], network_p50: int | None) -> dict[str, float]:

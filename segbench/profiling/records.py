@@ -185,7 +185,9 @@ class Memory(Base, kw_only=True):
     backbone_base: Count | None = None
     backbone_peak: Count | None = None
     process_peak: Count | None = None
-    cuda_allocated: Count | None = None
+    cuda_base: Annotated[Count | None, Meta(description="what tensors took before the call, weights included")] = None
+    cuda_allocated: Annotated[Count | None, Meta(description="what tensors took at most during it")] = None
+    backbone_cuda_allocated: Count | None = None
     cuda_reserved: Count | None = None
     device_used: Count | None = None
     method: str | None = None

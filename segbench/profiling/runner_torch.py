@@ -199,16 +199,22 @@ class TorchRunner:
             return agreement(self.output, self._run_eager(), "torch eager")
 
     def device_memory(self, run: Run) -> dict[str, int]:
-        """Peak bytes of the allocator during a call: `cuda_allocated` is what tensors took, `cuda_reserved` what was kept for them."""
+        """Bytes of the allocator: what tensors took before a call and at most during it, and what was reserved for them."""
         if self.device.type != "cuda":
             return {}
         cuda = self.torch.cuda
         cuda.synchronize(self.device)
         cuda.empty_cache()
+        self.output = None  # the last output is no part of what the next call needs
         cuda.reset_peak_memory_stats(self.device)
+        base = cuda.memory_allocated(self.device)
         run()
         cuda.synchronize(self.device)
-        return {"cuda_allocated": cuda.max_memory_allocated(self.device), "cuda_reserved": cuda.max_memory_reserved(self.device)}
+        return {
+            "cuda_base": base,
+            "cuda_allocated": cuda.max_memory_allocated(self.device),
+            "cuda_reserved": cuda.max_memory_reserved(self.device),
+        }
 
 
 def _entering(timer: StageTimer, stage: str) -> Callable[..., None]:

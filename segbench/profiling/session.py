@@ -364,8 +364,10 @@ def _memory(runner: Runner, alone: Callable[[], Any] | None, nvml: meters.Nvml |
         if (peak := meters.peak_memory(alone)) is not None:
             found.backbone_base, found.backbone_peak = peak
     device_memory = getattr(runner, "device_memory", None)
-    for name, value in (device_memory(runner.run) if device_memory else {}).items():
-        setattr(found, name, value)
+    if device_memory is not None:
+        for name, value in device_memory(runner.run).items():
+            setattr(found, name, value)
+        found.backbone_cuda_allocated = device_memory(alone).get("cuda_allocated") if alone is not None else None
     found.process_peak = meters.process_peak()
     found.device_used = nvml.memory_used() if nvml else None
     return found

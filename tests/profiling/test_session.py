@@ -360,3 +360,18 @@ def test_energy_is_read_from_a_counter_or_not_at_all():
     assert energy.joules_per_image == pytest.approx(3 * 0.020 / 2)
     assert energy.window_s >= 2.0
     assert session._energy(runner, spec_of(), latency, SimpleNamespace(source="still", joules=lambda: 5.0)) is None
+
+
+def test_memory_of_a_device_is_what_the_call_needs_beyond_the_weights():
+    runner = Scripted(1.0)
+    needs = iter([90, 50])
+    runner.device_memory = lambda run: {"cuda_base": 10 << 20, "cuda_allocated": next(needs) << 20, "cuda_reserved": 100 << 20}
+    record = measured(runner)
+    assert record.memory.cuda_allocated == 90 << 20
+    assert record.memory.backbone_cuda_allocated == 50 << 20
+    assert record.overhead.head_over_backbone.memory == 1.0  # 80 against 40
+    assert record.overhead.head_share.memory == 0.5
+
+
+def test_small_differences_of_memory_are_no_ratio():
+    assert measured(Scripted(1.0)).overhead.head_over_backbone.memory is None
