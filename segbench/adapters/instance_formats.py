@@ -97,7 +97,9 @@ def load_sam(path: str, size: Size, request: Request) -> Mapping[str, Any]:
         raise FormatError(f"this is no Segment Anything JSON: {error}", files=[path]) from None
     for row in rows:
         if not {"size", "counts"} <= row.segmentation.keys():
-            raise FormatError("a mask without size and counts", files=[path], hint="write masks as run lengths, with their size", code="SB102")
+            raise FormatError(
+                "a mask without size and counts", files=[path], hint="write masks as run lengths, with their size", code="SB102"
+            )
     sample: dict[str, Any] = {"masks": [row.segmentation for row in rows], "labels": np.zeros(len(rows), np.int64), "space": "contiguous"}
     return sample | ({"scores": [row.predicted_iou for row in rows]} if request.role == "pred" else {})
 
