@@ -394,6 +394,20 @@ def test_class_ids_saved_as_colours(sides):
         evaluated(sides)
 
 
+def test_values_that_fit_no_id_space_are_shown(sides):
+    Image.fromarray(LABELS + 60).save(sides / "gt" / "a.png")
+    with refused(InputError, "no class of cityscapes has", "SB112"):
+        evaluated(sides, dataset="cityscapes", id_space="train")
+
+
+@posix
+def test_a_link_to_itself(sides):
+    (sides / "preds" / "a.png").unlink()
+    (sides / "preds" / "a.png").symlink_to("a.png")
+    with refused(InputError, "cannot read the file: Too many levels", "SB160"):
+        evaluated(sides)
+
+
 def test_instance_maps(sides):
     for name in ("a", "b"):
         Image.fromarray(LABELS.astype(np.uint16) * 1000 + 3).save(sides / "preds" / f"{name}.png")
@@ -430,7 +444,7 @@ def test_arrays_that_are_no_label_maps(sides, value, words):
 
 def test_empty_folders(sides):
     (sides / "none").mkdir()
-    with refused(InputError, "nothing here is recognised|holds no label files"):
+    with refused(InputError, "the folder is empty: it holds no label files"):
         segbench.evaluate(sides / "none", sides / "gt")
 
 

@@ -20,7 +20,7 @@ class Builtin:
     Attributes:
         target: `module:attribute`.
         tasks: The tasks it serves.
-        suffixes: Endings of its files; a JSON format is looked for in a folder only where a JSON lies in or beside it.
+        suffixes: Endings of its files, where only they are looked at: a file of one, or a folder that holds one or, of a JSON, lies beside it.
         alone: Whether its files tell it apart from the others; else its task or name must be given.
     """
 
@@ -44,8 +44,14 @@ BUILTINS = {
     "label-tiff": _labels("LABEL_TIFF"),
     "label-array": _labels("LABEL_ARRAY"),
     "label-image": _labels("LABEL_IMAGE"),
-    "coco-results": Builtin("segbench.adapters.coco:COCO_RESULTS", ("instance",), JSON),
-    "coco": Builtin("segbench.adapters.coco:COCO_TRUTH", ("instance",), JSON),
+    "coco-results": Builtin("segbench.adapters.coco_formats:COCO_RESULTS", ("instance",), JSON),
+    "coco": Builtin("segbench.adapters.coco_formats:COCO_TRUTH", ("instance",), JSON),
+    "sam-json": Builtin("segbench.adapters.instance_formats:SAM", ("instance",), JSON),
+    "cityscapes-instances": Builtin("segbench.adapters.instance_formats:CITYSCAPES", ("instance",), (".txt",)),
+    "yolo-polygons": Builtin("segbench.adapters.instance_formats:YOLO", ("instance",), (".txt",)),
+    "instance-npz": Builtin("segbench.adapters.instance_formats:ARCHIVE", ("instance",), (".npz",), alone=False),
+    "instance-maps": Builtin("segbench.adapters.instance_maps:MAPS", ("instance",), alone=False),
+    "instance-array": Builtin("segbench.adapters.instance_memory:ARRAYS", ("instance",), alone=False),
     "array": Builtin("segbench.adapters.arrays:ARRAYS", ("semantic",), alone=False),
     "coco-panoptic": _panoptic("json:COCO_PANOPTIC", JSON, alone=True),
     "panoptic-channels": _panoptic("maps:CHANNELS"),
@@ -84,17 +90,25 @@ def recognised(path: Path, task: str = "auto") -> Format:
         if task in ("auto", *plugin.tasks) and plugin.sniff(path)[0] > 0:
             return plugin
     what = "labels" if task == "auto" else f"{task} labels"
+    empty = path.is_dir() and not any(path.iterdir())
     raise FormatError(
-        f"nothing here is recognised as {what}",
+        "the folder is empty: it holds no label files" if empty else f"nothing here is recognised as {what}",
         files=[str(path)],
         hint="segbench formats lists what can be read; --format NAME says which it is",
     )
 
 
 def _candidates(path: Path, task: str) -> Iterable[str]:
-    is_json = path.suffix.lower() == ".json" and path.is_file()
-    near = is_json or (path.is_dir() and (path.with_name(path.name + ".json").is_file() or any(path.glob("*.json"))))
+    own = path.suffix.lower() if path.is_file() else None
+    special = {suffix for entry in BUILTINS.values() for suffix in entry.suffixes if suffix != ".npz"}
     for name, entry in BUILTINS.items():
         fits = task in entry.tasks if task != "auto" else entry.alone
-        if fits and (near if entry.suffixes == JSON else not is_json):
+        if fits and (any(_holds(path, own, suffix) for suffix in entry.suffixes) if entry.suffixes else own not in special):
             yield name
+
+
+def _holds(path: Path, own: str | None, suffix: str) -> bool:
+    """Whether a path is a file of this ending, or a folder that has one."""
+    if own is not None:
+        return own == suffix
+    return any(path.glob(f"*{suffix}")) or (suffix in JSON and path.with_name(path.name + suffix).is_file())

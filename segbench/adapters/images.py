@@ -65,7 +65,7 @@ def read_labels(path: str | os.PathLike[str], *, key: str | None = None, max_byt
         return _unpickled(data, file)
     if data[:6] == _NPY:
         return _npy(data, file, max_bytes)
-    if data[:4] == _ZIP:
+    if data[:4] in (_ZIP, b"PK\x05\x06"):
         return _npz(data, file, key, max_bytes)
     if data[:4] in _TIFF:
         return _tiff(data, file, max_bytes)

@@ -164,7 +164,7 @@ def _list_into(found: list[str], folder: str, prefix: str, suffixes: tuple[str, 
         for entry in entries:
             if entry.name.startswith(JUNK):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 below.append((entry.is_symlink(), entry.name, entry.path))
             elif entry.name.lower().endswith(suffixes):
                 found.append(prefix + entry.name)
@@ -173,6 +173,13 @@ def _list_into(found: list[str], folder: str, prefix: str, suffixes: tuple[str, 
         if (status.st_dev, status.st_ino) not in visited:
             visited.add((status.st_dev, status.st_ino))
             _list_into(found, path, f"{prefix}{name}/", suffixes, visited)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: reading it will say so
+        return False
 
 
 def chosen(names: Sequence[str], request: Request) -> list[str]:
@@ -286,11 +293,12 @@ def told_space(source: LabelFiles, request: Request) -> str:
         return told
     option = "--id-space" if request.role == "pred" else "--gt-id-space"
     spaces = holding.known
+    if not spaces:  # whatever is chosen, counting will say which values mean nothing, and the likeliest cause
+        return dataset.spaces[0]
     shown = ", ".join(str(value) for value in sorted(seen)[:20])
-    choices = " or ".join(f"{option} {space}" for space in spaces or dataset.spaces)
-    reason = "fit more than one id space" if spaces else "fit no id space"
+    choices = " or ".join(f"{option} {space}" for space in spaces)
     raise LabelError(
-        f"the values of these files {reason} of {dataset.name}: {shown}",
+        f"the values of these files fit more than one id space of {dataset.name}: {shown}",
         files=[source.file(key) for key in _sample(list(source.files))[:1]],
         hint=f"say which: {choices}",
         code="SB111",
