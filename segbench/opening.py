@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from segbench.files import exists
 from segbench.metrics import tasks
 from segbench.protocols import RuleSet
 
-IN_MEMORY = {"semantic": "array", "panoptic": "panoptic-array"}
+IN_MEMORY = {"semantic": "array", "instance": "instance-array", "panoptic": "panoptic-array"}
 """The format that takes samples in memory, by task."""
 
 
@@ -92,7 +92,18 @@ def told_formats(
             f"predictions of format {pred.name if pred else 'array'} and ground truth of format {gt.name if gt else 'array'} share no task",
             hint="give both of one kind, or say the task with --task",
         )
-    return (shared[0] if pred or gt else "semantic"), pred, gt
+    return (shared[0] if pred or gt else _task_in_memory(ground_truth)), pred, gt
+
+
+def _task_in_memory(value: Any) -> str:
+    """The task of samples in memory, from how they are built: arrays are labels, tables of segments panoptic, dicts of masks instances."""
+    if isinstance(value, Mapping) and {"images", "annotations"} <= value.keys():
+        return "instance"
+    items = list(value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [])
+    first = items[0] if items else None
+    if isinstance(first, Mapping):
+        return "panoptic" if {"segments_info", "segments", "panoptic_seg"} & first.keys() else "instance"
+    return "panoptic" if isinstance(first, tuple) and len(first) == 2 and isinstance(first[1], list | tuple | None) else "semantic"
 
 
 def _format(value: Any, task: str, name: str | None) -> Format | None:
@@ -128,10 +139,7 @@ def open_side(value: Any, request: Request, task: str, entry: Format | None) -> 
         if entry.name in IN_MEMORY.values():
             raise ConfigError(f"format {entry.name} is for values in memory", hint="leave it out: the formats of files are recognised")
         return entry.open(Path(str(value)), request)
-    memory = IN_MEMORY.get(task)
-    if memory is None:
-        raise ConfigError(f"the {task} task takes no samples in memory here", hint="give files, or use segbench.accumulator")
-    return FORMATS.get(memory).open(value, request)
+    return FORMATS.get(IN_MEMORY[task]).open(value, request)
 
 
 def resolved_dataset(
@@ -159,6 +167,10 @@ def resolved_dataset(
         return datasets.simple(num_classes, 255 if ignore_index is None else ignore_index)
     if ignore_index is not None:
         raise ConfigError("--ignore-index needs --num-classes", hint="add --num-classes N")
+    if isinstance(ground_truth, Mapping) and "categories" in ground_truth:
+        from segbench.adapters.coco import memory_dataset
+
+        return memory_dataset(ground_truth)
     if not is_memory(ground_truth):
         beside = datasets.find(ground_truth)
         if beside is not None:

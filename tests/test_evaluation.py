@@ -443,3 +443,19 @@ def test_unreadable_file(folders):
     (folders / "preds" / "a.png").chmod(0)
     with pytest.raises(InputError):
         run(folders)
+
+
+def test_instances_and_panoptic_maps_in_memory_are_told_apart():
+    mask = np.zeros((8, 8), bool)
+    mask[2:6, 2:6] = True
+    things = datasets.Dataset(name="one", tasks=("instance", "panoptic"), classes=(datasets.LabelClass(id=1, name="ball", isthing=True),))
+    truth = {1: {"masks": [mask], "labels": [1]}}
+    preds = {1: {"masks": [mask], "labels": [1], "scores": [0.9]}}
+    assert segbench.evaluate(preds, truth, dataset=things).value("segm/ap") == pytest.approx(1.0)
+    segments = [{"id": 1, "category_id": 1}]
+    assert (
+        segbench.evaluate({1: (mask.astype(np.uint8), segments)}, {1: (mask.astype(np.uint8), segments)}, dataset=things).value(
+            "panoptic/pq"
+        )
+        == 1.0
+    )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segbench import datasets
-from segbench.adapters import coco, coco_json, coco_scan
+from segbench.adapters import coco, coco_formats, coco_json, coco_scan
 from segbench.adapters.base import Request
 from segbench.adapters.coco_source import by_image_name
 from segbench.adapters.instance_memory import open_instances
@@ -437,11 +437,11 @@ def test_what_a_path_looks_like(tmp_path):
     }
     for name, (document, sniffer) in documents.items():
         path = written(tmp_path / name, document)
-        scores = {other: getattr(coco, other)(path)[0] for other in ("sniff_results", "sniff_truth")}
+        scores = {other: getattr(coco_formats, other)(path)[0] for other in ("sniff_results", "sniff_truth")}
         assert max(scores, key=scores.get) == sniffer
         assert scores[sniffer] > 0.5
     panoptic = written(tmp_path / "panoptic.json", {"images": [], "annotations": [{"image_id": 1, "segments_info": []}]})
-    assert coco.sniff_truth(panoptic)[0] == coco.sniff_results(panoptic)[0] == 0
+    assert coco_formats.sniff_truth(panoptic)[0] == coco_formats.sniff_results(panoptic)[0] == 0
 
 
 def test_a_folder_with_one_file(tmp_path):

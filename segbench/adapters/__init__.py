@@ -20,7 +20,7 @@ class Builtin:
     Attributes:
         target: `module:attribute`.
         tasks: The tasks it serves.
-        suffixes: Endings of its files, where only they are looked at: a file of one, or a folder that holds one or, of a JSON, lies beside it.
+        suffixes: Where given, only a file of such an ending is looked at, or a folder that holds one; a JSON may also lie beside it.
         alone: Whether its files tell it apart from the others; else its task or name must be given.
     """
 

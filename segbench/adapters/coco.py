@@ -11,18 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.adapters import coco_json
-from segbench.adapters.base import Format, Request
+from segbench.adapters.base import Request
 from segbench.adapters.coco_categories import check_names, class_indices, dataset_of, unused_root
+from segbench.adapters.coco_formats import json_in
 from segbench.adapters.coco_json import AnnotationRow, ResultColumns, TruthFile, boxes_as_masks
 from segbench.adapters.coco_masks import NONE, Segmentations
 from segbench.adapters.coco_source import CocoInstances, canonical
 from segbench.datasets import Dataset
-from segbench.errors import SHOWN, FormatError, LabelError, PairingError
+from segbench.errors import FormatError, LabelError, PairingError
 from segbench.instances import BOXED, CROWD, IGNORE, NEGATIVE, NO_ID, NOT_EXHAUSTIVE, ImageCategories
 from segbench.samples import ImageId
-
-HEAD = 65536
-"""Bytes that recognising a file reads."""
 
 
 def _sorted_rows(images: NDArray[np.int64] | list[ImageId], keys: tuple[ImageId, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -253,12 +251,12 @@ def _score_notes(scores: NDArray[np.float64]) -> list[str]:
 
 def open_results(path: Path, request: Request) -> CocoInstances:
     """Opens a results file."""
-    return predictions(coco_json.read_results(_json_in(path)), request, str(path), request.unknown_class)
+    return predictions(coco_json.read_results(json_in(path)), request, str(path), request.unknown_class)
 
 
 def open_truth(path: Path, request: Request) -> CocoInstances:
     """Opens a ground-truth file."""
-    file = _json_in(path)
+    file = json_in(path)
     truth = coco_json.read_truth(file)
     coco_json.forget_truth()
     return ground_truth(truth, request, str(file))
@@ -266,53 +264,13 @@ def open_truth(path: Path, request: Request) -> CocoInstances:
 
 def truth_dataset(path: str | os.PathLike) -> Dataset:
     """The classes that a ground-truth file describes."""
-    file = _json_in(Path(path))
+    file = json_in(Path(path))
     return dataset_of(coco_json.read_truth(file), file.stem)
 
 
-def _json_in(path: Path) -> Path:
-    """The file itself, or the only JSON file of a folder."""
-    if not path.is_dir():
-        return path
-    found = sorted(path.glob("*.json"))
-    fitting = [file for file in found if sniff_results(file)[0] or sniff_truth(file)[0]]
-    if len(fitting) != 1:
-        raise FormatError(
-            f"{len(fitting)} files of this folder could be meant",
-            files=[str(file) for file in (fitting or found)[:SHOWN]] or [str(path)],
-            hint="name the file itself",
-        )
-    return fitting[0]
-
-
-def _head(path: Path) -> bytes:
-    if not path.is_file() or path.suffix.lower() != ".json":
-        return b""
-    with open(path, "rb") as file:
-        return file.read(HEAD).lstrip()
-
-
-def sniff_results(path: Path) -> tuple[float, str]:
-    """How sure it is that a file holds detections."""
-    head = _head(path)
-    if head.rstrip() == b"[]":
-        return 0.9, "an empty list of detections"
-    if b'"image_id"' in head and b'"category_id"' in head and b'"segments_info"' not in head:
-        if head.startswith(b"[") and (b'"score"' in head or b'"segmentation"' in head or b'"bbox"' in head):
-            return 0.95, "an array of detections"
-        if head.startswith(b"{") and b'"score"' in head and b'"categories"' not in head and b'"images"' not in head:
-            return 0.8, "detections under annotations"
-    return 0.0, ""
-
-
-def sniff_truth(path: Path) -> tuple[float, str]:
-    """How sure it is that a file is a COCO ground truth."""
-    head = _head(path)
-    if not head.startswith(b"{") or b'"segments_info"' in head:
-        return 0.0, ""
-    if b'"annotations"' in head or b'"images"' in head or b'"categories"' in head or b'"licenses"' in head:
-        return 0.7, "images, annotations and categories"
-    return 0.0, ""
+def memory_dataset(value: Mapping[str, Any]) -> Dataset:
+    """The classes that a ground truth in memory describes."""
+    return dataset_of(coco_json.truth_of(value, "gt"), "ground_truth")
 
 
 def open_memory(value: Any, request: Request, name: str) -> CocoInstances:
@@ -320,24 +278,3 @@ def open_memory(value: Any, request: Request, name: str) -> CocoInstances:
     if isinstance(value, Mapping):
         return ground_truth(coco_json.truth_of(value, name), request, name)
     return predictions(coco_json.results_of(value, name), request, name)
-
-
-COCO_RESULTS = Format(
-    "coco-results",
-    "COCO results JSON",
-    "one file: [{image_id, category_id, score, segmentation and/or bbox}], also under `annotations`",
-    ("instance",),
-    (".json",),
-    sniff_results,
-    open_results,  # type: ignore[arg-type]
-)
-COCO_TRUTH = Format(
-    "coco",
-    "COCO or LVIS ground truth JSON",
-    "one file: {images, annotations, categories}; polygons, run-length masks, crowds",
-    ("instance",),
-    (".json",),
-    sniff_truth,
-    open_truth,  # type: ignore[arg-type]
-    truth_dataset,
-)

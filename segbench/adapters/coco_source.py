@@ -75,7 +75,7 @@ class CocoInstances:
         Args:
             keys: Which images, in the order of the batch.
             sizes: int32[N, 2], height and width that the masks must have, such as those of the ground truth; -1 where not known.
-            masks: False where only boxes are compared: masks are then not decoded, unless a box must come from one.
+            masks: False where only boxes are compared: masks are then not decoded, unless a box or an area must come from one.
 
         Raises:
             ShapeError, FormatError: see `segbench.adapters.coco_masks.decode`.
@@ -87,7 +87,7 @@ class CocoInstances:
         if sizes is not None:
             dims = np.where(sizes < 0, dims, sizes).astype(np.int32)
         decoded = None
-        if self.segmentations is not None and (masks or not np.isfinite(self.boxes[rows]).all()):
+        if self.segmentations is not None and (masks or not np.isfinite(self.boxes[rows]).all() or np.isnan(self.areas[rows]).any()):
             chosen = self.segmentations.take(rows)
             full = dims[image]
             if (full < 0).any():
