@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench.adapters.polygons import MOST_PARTS, polygon_masks
 from segbench.errors import SHOWN, FormatError, InputError, ShapeError
 from segbench.instances import MAX_PIXELS, Masks, no_masks
 from segbench.kernels import rle
@@ -18,7 +19,7 @@ from segbench.kernels import rle
 NONE, COUNTS, RUNS, POLYGONS, BOX = range(5)
 """How a row writes its mask: not at all, a counts string, a list of counts, polygons, or the box stands for the mask."""
 
-MAX_COORDINATE = 1_000_000
+MAX_COORDINATE = 100_000
 """Polygon coordinates beyond it are refused: the rasteriser's time and memory grow with them."""
 
 _REASONS = {
@@ -80,8 +81,17 @@ def decode(rows: Segmentations, sizes: NDArray[np.int32], boxes: NDArray[np.floa
         return no_masks()
     full = np.where(sizes < 0, rows.sizes, sizes).astype(np.int32)
     _check_sizes(rows, sizes, full, name, file)
+    drawn = np.flatnonzero((rows.kinds == POLYGONS) | (rows.kinds == BOX))
+    if len(drawn):
+        shapes = [_shape(rows, int(row), boxes, name, file) for row in drawn]
+        masks = polygon_masks(shapes, full[drawn])
+        if len(drawn) == len(rows.kinds):
+            return masks
+        others = np.setdiff1d(np.arange(len(rows.kinds)), drawn)
+        rest = decode(rows.take(others), full[others], boxes[others], lambda row: name(int(others[row])), file)
+        return joined(masks, rest).take(np.argsort(np.concatenate((drawn, others))))
     if (rows.kinds != COUNTS).any():
-        rows = _spelled(rows, full, boxes, name, file)
+        rows = _spelled(rows, full, name, file)
     lengths = rows.stops - rows.starts
     spans = np.empty((int((lengths // 2 + 1).sum()), 2), np.int32)
     masks = Masks(spans, np.empty(len(lengths) + 1, np.int64), np.empty(len(lengths), np.int64), np.empty((len(lengths), 4)))
@@ -123,7 +133,33 @@ def _check_sizes(rows: Segmentations, sizes: NDArray, full: NDArray, name: Calla
         raise FormatError(f"the image of {name(row)} has more than 2^31 pixels", files=[file], code="SB192")
 
 
-def _spelled(rows: Segmentations, sizes: NDArray, boxes: NDArray, name: Callable[[int], str], file: str) -> Segmentations:
+def joined(first: Masks, second: Masks) -> Masks:
+    """The masks of both, one after the other."""
+    return Masks(
+        np.concatenate((first.spans, second.spans)),
+        np.concatenate((first.offsets, second.offsets[1:] + first.offsets[-1])),
+        np.concatenate((first.areas, second.areas)),
+        np.concatenate((first.boxes, second.boxes)),
+    )
+
+
+def _shape(rows: Segmentations, row: int, boxes: NDArray[np.float64], name: Callable[[int], str], file: str) -> list[list[float]]:
+    """The polygons of a row."""
+    try:
+        if rows.kinds[row] == BOX:
+            return checked_polygons([_corners(boxes[row])])
+        return checked_polygons(msgspec.json.decode(rows.row(row)))
+    except (InputError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unusable(name(row), error, file) from None
+
+
+def _unusable(name: str, error: Exception, file: str) -> FormatError:
+    if isinstance(error, InputError):
+        return FormatError(f"the mask of {name} cannot be used: {error.message}", files=[file], hint=error.hint, code=error.code)
+    return FormatError(f"the mask of {name} cannot be used: not JSON ({error})", files=[file], code="SB102")
+
+
+def _spelled(rows: Segmentations, sizes: NDArray, name: Callable[[int], str], file: str) -> Segmentations:
     """All rows as counts strings."""
     texts = []
     for row, kind in enumerate(rows.kinds):
@@ -133,16 +169,10 @@ def _spelled(rows: Segmentations, sizes: NDArray, boxes: NDArray, name: Callable
                 texts.append(rows.row(row))
             elif kind == RUNS:
                 texts.append(counts_of_runs(msgspec.json.decode(rows.row(row)), size))
-            elif kind == POLYGONS:
-                texts.append(counts_of_polygons(msgspec.json.decode(rows.row(row)), size))
-            elif kind == BOX:
-                texts.append(counts_of_polygons([_corners(boxes[row])], size))
             else:
                 raise FormatError("it has no mask", hint="add its segmentation, or evaluate boxes alone: --metrics 'bbox/*'", code="SB170")
         except (InputError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            reason = error.message if isinstance(error, InputError) else f"not JSON ({error})"
-            code, hint = (error.code, error.hint) if isinstance(error, InputError) else ("SB102", None)
-            raise FormatError(f"the mask of {name(row)} cannot be used: {reason}", files=[file], hint=hint, code=code) from None
+            raise _unusable(name(row), error, file) from None
     return packed_counts(texts, sizes)
 
 
@@ -171,16 +201,16 @@ def counts_of_runs(runs: Any, size: tuple[int, int]) -> bytes:
     return mask.frPyObjects({"size": list(size), "counts": runs}, *size)["counts"]
 
 
-def counts_of_polygons(polygons: Any, size: tuple[int, int]) -> bytes:
-    """The union of polygons as a counts string, rasterised exactly as pycocotools does.
+def checked_polygons(polygons: Any) -> list[list[float]]:
+    """Polygons that can be drawn.
 
     Raises:
         FormatError: SB170, not a list of lists of at least six finite numbers, an even count of them.
     """
-    from pycocotools import mask
-
     if not isinstance(polygons, list) or not polygons:
         raise FormatError("it has no polygon", hint="leave annotations without a mask out", code="SB170")
+    if len(polygons) > MOST_PARTS:
+        raise FormatError(f"it has {len(polygons)} polygons, more than {MOST_PARTS}", hint="write it as a run-length mask", code="SB170")
     for polygon in polygons:
         if not isinstance(polygon, list):
             raise FormatError("a polygon stands alone", hint="segmentation is a list of polygons: [[x, y, x, y, ...]]", code="SB170")
@@ -189,11 +219,24 @@ def counts_of_polygons(polygons: Any, size: tuple[int, int]) -> bytes:
                 f"a polygon of {len(polygon)} numbers", hint="a polygon has at least three points, x and y of each in turn", code="SB170"
             )
         try:
-            good = all(abs(number) <= MAX_COORDINATE for number in polygon)
+            # a NaN hides from min and max, not from the sum
+            good = min(polygon) >= -MAX_COORDINATE and max(polygon) <= MAX_COORDINATE and not math.isnan(sum(polygon))
         except TypeError:
             good = False
         if not good:
             raise FormatError(f"a polygon coordinate that is no number within +-{MAX_COORDINATE}", code="SB170")
+    return polygons
+
+
+def counts_of_polygons(polygons: Any, size: tuple[int, int]) -> bytes:
+    """The union of polygons as a counts string, drawn by pycocotools.
+
+    Raises:
+        FormatError: SB170, see `checked_polygons`.
+    """
+    from pycocotools import mask
+
+    checked_polygons(polygons)
     if not size[0] or not size[1]:
         return b""
     parts = mask.frPyObjects(polygons, *size)

@@ -158,7 +158,7 @@ def tide(evidence: Evidence, family: str, rules: InstanceRules, iou: float = 0.5
         wrong = found.kinds == kind
         category, hits, keep = found.category.copy(), found.hits.copy(), ~wrong
         if name in ("classification", "localisation"):
-            fixed = _first_of_each(found, np.flatnonzero(wrong & ~found.found[found.targets]))
+            fixed = _first_of_each(found, np.flatnonzero(wrong & ~_taken(found)))
             usable[found.targets[fixed]] = True
             category[fixed] = found.gt_category[found.targets[fixed]]
             hits[fixed] = keep[fixed] = True
@@ -171,6 +171,11 @@ def tide(evidence: Evidence, family: str, rules: InstanceRules, iou: float = 0.5
     none_missed = num_gt - np.bincount(found.gt_category[missed], minlength=count)
     repaired["false_negative"] = mean_ap(found.category, found.scores, found.hits, none_missed) - base
     return {name: max(0.0, value) if name != "ap" else value for name, value in repaired.items()}
+
+
+def _taken(found: Errors) -> NDArray[np.bool_]:
+    """Whether the ground truth that a detection's error is about has a match of its own."""
+    return np.append(found.found, False)[found.targets]  # no target is -1: the last
 
 
 def _first_of_each(found: Errors, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -237,8 +242,7 @@ def label_errors(
     detections, truths = evidence.rows("detections"), evidence.rows("ground_truths")
     chosen = np.flatnonzero(np.isin(found.kinds, list(kinds)) & (found.scores >= score))
     # an annotation that another detection matches is not in doubt
-    settled = (found.targets[chosen] >= 0) & found.found[found.targets[chosen]]
-    chosen = chosen[~settled]
+    chosen = chosen[~_taken(found)[chosen]]
     chosen = chosen[np.argsort(-found.scores[chosen], kind="stable")]
     rows = []
     for at in chosen.tolist():
