@@ -218,6 +218,25 @@ def test_the_lowest_values_that_count_several_times(rows, percent):
     assert lowest_mean(values, order, weights, percent)[0] == pytest.approx(expected, nan_ok=True)
 
 
+def test_a_run_that_was_asked_for_more():
+    city, rules = datasets.load("cityscapes"), protocols.load("cityscapes", "semantic")
+    rng = np.random.default_rng(6)
+    sides = []
+    for tables in (("pixels",), ("pixels", "boundary")):
+        accumulator = SemanticAccumulator(city, tables)
+        truths = np.random.default_rng(7)
+        for image_id in range(40):
+            gt = truths.choice([7, 8, 26], (16, 16)).astype(np.uint8)
+            pred = np.where(rng.random(gt.shape) < 0.3, 7, gt).astype(np.uint8)
+            accumulator.update([LabelMap(image_id, pred, city.value_map("label"))], [LabelMap(image_id, gt, city.value_map("label"))])
+        sides.append(measure("semantic", accumulator.evidence(), city, rules))
+    for a, b in (sides, sides[::-1]):
+        found = differences(a, b, Resampling(100), 100, IOU)
+        assert "semantic/miou" in found
+        assert "semantic/boundary_iou" not in found
+        assert a.effects(b, ["semantic/miou"])["semantic/miou"].any()
+
+
 def test_the_lowest_values_that_hardly_count():
     values = np.arange(1000) / 1000
     weights = np.zeros((2, 1000), np.uint8)

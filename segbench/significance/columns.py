@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,6 +67,16 @@ class Columns:
         width = sum(width for _, width in blocks)
         starts = np.searchsorted(keys, np.arange(width + 1, dtype=np.int64) * num_images).astype(np.int64)
         return cls(blocks, starts, (keys % max(num_images, 1)).astype(np.int32), values, num_images)
+
+    def only(self, names: Collection[str]) -> Columns:
+        """Some of the blocks."""
+        widths = [width for _, width in self.blocks]
+        kept = np.repeat([name in names for name, _ in self.blocks], widths)
+        counts = np.diff(self.starts)
+        entries = np.repeat(kept, counts)
+        starts = np.concatenate(([0], np.cumsum(counts[kept]))).astype(np.int64)
+        blocks = tuple(block for block in self.blocks if block[0] in names)
+        return Columns(blocks, starts, self.rows[entries], self.values[entries], self.num_images)
 
     def minus(self, other: Columns) -> Columns:
         """The entry-wise difference; columns that agree vanish."""

@@ -84,40 +84,44 @@ class SumsMeasure(Measure):
 
     @abstractmethod
     def finish(self, sums: dict[str, NDArray[np.float64]], families: Sequence[str]) -> Values:
-        """Metrics from the sums of every block, float64[width, B]."""
+        """Metrics from the sums of blocks, float64[width, B]; a metric whose blocks are not there is left out."""
 
     def values(self, weights: Weights, families: Sequence[str] = ()) -> Values:
         return self.finish(self.columns.split(self.columns.sums(weights)), families)
 
     def swapped(self, other: Self, swaps: Weights, families: Sequence[str] = ()) -> tuple[Values, Values]:
-        moved = self.difference(other).sums(swaps)
-        mine = self.finish(self.columns.split(self.columns.totals - moved), families)
-        theirs = self.finish(self.columns.split(other.columns.totals + moved), families)
-        return mine, theirs
+        mine, theirs, difference = self.paired(other)
+        moved = difference.sums(swaps)
+        first = self.finish(mine.split(mine.totals - moved), families)
+        second = self.finish(theirs.split(theirs.totals + moved), families)
+        return first, second
 
     def effects(self, other: Self, metrics: Sequence[str]) -> Values:
-        difference, count = self.difference(other), len(self.evidence.images)
-        width = len(difference.starts) - 1
+        mine, _, difference = self.paired(other)
+        count, width = len(self.evidence.images), len(difference.starts) - 1
         order = np.argsort(difference.rows, kind="stable")
         column = np.repeat(np.arange(width), np.diff(difference.starts))[order]
         rows, values = difference.rows[order], difference.values[order]
-        base = self.finish(self.columns.split(self.columns.totals), ())
+        base = self.finish(mine.split(mine.totals), ())
         parts: dict[str, list[NDArray]] = {name: [] for name in metrics}
         for start in range(0, count, 512):
             stop = min(start + 512, count)
             first, last = np.searchsorted(rows, (start, stop))
             moved = np.zeros((width, stop - start))
             moved[column[first:last], rows[first:last] - start] = values[first:last]
-            mixed = self.finish(self.columns.split(self.columns.totals - moved), ())
+            mixed = self.finish(mine.split(mine.totals - moved), ())
             for name in metrics:
                 parts[name].append(mixed[name] - base[name])
         return {name: np.concatenate(part) if part else np.zeros(0) for name, part in parts.items()}
 
-    def difference(self, other: Self) -> Columns:
-        """This run's columns minus the other's; made once per pair."""
-        cached = self.__dict__.get("_difference")
+    def paired(self, other: Self) -> tuple[Columns, Columns, Columns]:
+        """The columns that both runs have, of each, and this run's minus the other's; made once per pair."""
+        cached = self.__dict__.get("_paired")
         if cached is None or cached[0] is not other:
-            cached = self.__dict__["_difference"] = other, self.columns.minus(other.columns)
+            # one of the runs may have been asked for more, such as boundaries
+            shared = {name for name, _ in self.columns.blocks} & {name for name, _ in other.columns.blocks}
+            mine, theirs = (side.columns.only(shared) for side in (self, other))
+            cached = self.__dict__["_paired"] = other, (mine, theirs, mine.minus(theirs))
         return cached[1]
 
 

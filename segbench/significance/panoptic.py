@@ -50,7 +50,6 @@ class PanopticMeasure(SumsMeasure):
         if whole.boundaries is not None:
             blocks += _blocks("boundary_", whole, self.boundary_rules, dataset)
         blocks += _covering_blocks(scored, dataset.num_classes)
-        self.has_boundaries = whole.boundaries is not None
         self.columns = Columns.of(blocks, len(evidence.images))
 
     def truth_images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -67,7 +66,7 @@ class PanopticMeasure(SumsMeasure):
                 values[f"panoptic/{name}{suffix}"] = self._mean(column, thing)
         values["panoptic/pq_dagger"] = self._mean(_quality("dagger_", sums, self.dagger_rules).pq)
         values["panoptic/parsing_covering"] = self._mean(ratio(sums["covered"], sums["area"]))
-        if self.has_boundaries:
+        if "boundary_tp" in sums:
             values["panoptic/boundary_pq"] = self._mean(_quality("boundary_", sums, self.boundary_rules).pq)
         for family in families:
             values |= {f"{family}/{label}": row for label, row in zip(self.names, columns[family.partition("/")[2]], strict=True)}

@@ -55,7 +55,6 @@ class SemanticMeasure(SumsMeasure):
         self.groups = [list(members) for members in dataset.groups.values()]
         self.instance_groups = [list(dataset.groups).index(name) for name in cityscapes.instance_categories(dataset)]
         self.columns = Columns.of(blocks, len(evidence.images))
-        self.blocks = {name for name, _ in self.columns.blocks}
         # what miou_worst10 sorts: images with a labelled pixel, from the worst on
         active = per_image.image_values(self.counts).miou_active
         order = np.argsort(active, kind="stable")
@@ -119,16 +118,16 @@ class SemanticMeasure(SumsMeasure):
             "semantic/precision": lambda: ratio(tp, pred),
             "semantic/dice": lambda: dice,
         }
-        if "boundary_tp" in self.blocks:
+        if "boundary_tp" in sums:
             b_tp, b_gt, b_pred = (sums[f"boundary_{name}"] for name in ("tp", "gt", "pred"))
             boundary, b_nowhere = ratio(b_tp, b_gt + b_pred - b_tp), b_gt + b_pred == 0
             b_keep = {"gt": b_gt > 0, "all": np.ones(gt.shape, bool), "union": ~b_nowhere}[rules.mean_over]
             values["semantic/boundary_iou"] = _kept_mean(settled(boundary, b_nowhere), b_keep)
             classes["semantic/boundary_iou"] = lambda: boundary
-        if "category_tp" in self.blocks:
+        if "category_tp" in sums:
             c_tp = sums["category_tp"]
             values["semantic/category_iou"] = mean_of_defined(ratio(c_tp, sums["category_gt"] + sums["category_pred"] - c_tp))
-        if "instance_tp" in self.blocks:
+        if "instance_tp" in sums:
             right, missed = sums["instance_tp"], sums["instance_fn"]
             instances = np.where(self.instance_classes[:, None], ratio(right, right + missed + pred - tp), np.nan)
             values["semantic/iiou"] = mean_of_defined(instances)
