@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from segbench import datasets, protocols
 from segbench.adapters.arrays import array_meaning, as_numpy, is_memory, plain_id
-from segbench.adapters.base import Layout
+from segbench.adapters.base import Layout, Request
 from segbench.adapters.images import channels, check_layout, check_threshold, labels_from_array
 from segbench.datasets import Dataset
 from segbench.errors import ComparabilityError, ConfigError, FormatError, PairingError
 from segbench.evaluation import environment
 from segbench.evidence import Evidence
 from segbench.metrics import tasks
-from segbench.opening import asked_metrics
+from segbench.opening import asked_metrics, open_side
 from segbench.results import Result, dataset_digest, score
-from segbench.samples import ImageId, LabelMap, ValueMap
+from segbench.samples import ImageId, LabelMap
 
 
 def accumulator(
@@ -44,25 +44,25 @@ def accumulator(
     """An empty accumulation.
 
     Args:
-        task: `semantic`.
+        task: `semantic`, `instance` or `panoptic`.
         dataset: A preset's name, a data set file, or a `Dataset`; `segbench.datasets.simple(19)` makes one from a number of classes.
         protocol: Named rules; the data set's own where None.
         metrics: Patterns of metrics that cost extra, such as `boundary_iou`; one may be given as it is.
-        id_space, gt_id_space: Which ids the arrays hold; class indices, as models write them, where None.
+        id_space, gt_id_space: Which ids the samples hold. Where None, labels are class indices, as models write them, and instances and
+            segments have the data set's own ids.
         layout: Axes of score arrays, batch axis left out.
         threshold: For one-channel scores: foreground is `score >= threshold`.
         name: The model's name in results.
     """
-    if tasks.TASKS.get(task) and task != "semantic":
-        raise ConfigError(f"an accumulator takes label maps, not the {task} task", hint="segbench.evaluate takes files of every task")
+    tasks.TASKS.get(task)
     check_layout(layout)
     check_threshold(threshold)
     metrics = asked_metrics(metrics)
     labels = dataset if isinstance(dataset, Dataset) else datasets.load(dataset)
     rules = protocols.load(protocol or labels.protocol(task), task)
-    meanings = array_meaning(labels, id_space), array_meaning(labels, gt_id_space)
     inner = tasks.accumulator(task, labels, tasks.tables_for(task, metrics, rules), rules)
-    return Accumulation(task, labels, rules.name, inner, *meanings, layout, threshold, name)
+    requests = Request("pred", labels, id_space, layout, threshold), Request("gt", labels, gt_id_space)
+    return Accumulation(task, rules.name, inner, requests, name)
 
 
 class Accumulation:
@@ -72,43 +72,47 @@ class Accumulation:
     counts (samplers pad by repeating) counts once, if its id is given.
     """
 
-    def __init__(
-        self,
-        task: str,
-        dataset: Dataset,
-        protocol: str,
-        inner: Any,
-        pred_meaning: ValueMap,
-        gt_meaning: ValueMap,
-        layout: Layout,
-        threshold: float | None,
-        name: str,
-    ) -> None:
-        self.task, self.dataset, self.protocol, self.name = task, dataset, protocol, name
-        self._inner, self._pred_meaning, self._gt_meaning = inner, pred_meaning, gt_meaning
-        self._layout, self._threshold = layout, threshold
+    def __init__(self, task: str, protocol: str, inner: Any, requests: tuple[Request, Request], name: str) -> None:
+        self.task, self.protocol, self.name = task, protocol, name
+        self.dataset = requests[0].dataset
+        self._inner, self._requests = inner, requests
         self._count = 0
 
     def add(self, pred: Any, gt: Any, *, image_id: ImageId | None = None) -> None:
         """Counts one image.
 
         Args:
-            pred: Labels (H, W), or scores in the layout given; NumPy, torch, anything with `__dlpack__`.
-            gt: Labels (H, W).
+            pred: Labels (H, W), or scores in the layout given; NumPy, torch, anything with `__dlpack__`. Instances: a dict of masks,
+                boxes, labels and scores. Panoptic: (map, segments), or what transformers and detectron2 give.
+            gt: Labels (H, W), or the same dict or pair.
             image_id: Its id; a running number where None, which cannot tell repeated images apart.
         """
         key: ImageId = self._count if image_id is None else plain_id(image_id)
+        samples = self._label_maps if self.task == "semantic" else self._samples
+        self._inner.update(*samples(key, pred, gt))
+        self._count += 1
+
+    def _label_maps(self, key: ImageId, pred: Any, gt: Any) -> tuple[Any, Any]:
+        request = self._requests[0]
         scores, drawn = as_numpy(pred, "pred"), as_numpy(gt, "gt")
         if drawn.dtype.kind == "f" and drawn.ndim > 2:
             raise FormatError(f"gt {key!r} holds scores of shape {drawn.shape}; ground truth is labels", code="SB180")
+        meaning, truth_meaning = (array_meaning(side.dataset, side.id_space) for side in self._requests)
         values = labels_from_array(
-            scores, layout=self._layout, num_classes=channels(self._pred_meaning), threshold=self._threshold, file=f"pred {key!r}"
+            scores, layout=request.layout, num_classes=channels(meaning), threshold=request.threshold, file=f"pred {key!r}"
         )
         truth = labels_from_array(drawn, file=f"gt {key!r}")
-        self._inner.update(
-            (LabelMap(key, values, self._pred_meaning, f"pred {key!r}"),), (LabelMap(key, truth, self._gt_meaning, f"gt {key!r}"),)
+        return (LabelMap(key, values, meaning, f"pred {key!r}"),), (LabelMap(key, truth, truth_meaning, f"gt {key!r}"),)
+
+    def _samples(self, key: ImageId, pred: Any, gt: Any) -> tuple[Any, Any]:
+        pred_source, gt_source = (
+            open_side({key: value}, request, self.task, None) for value, request in zip((pred, gt), self._requests, strict=True)
         )
-        self._count += 1
+        if not tasks.takes_batches(self.task):
+            return tuple(pred_source.read([key])), tuple(gt_source.read([key]))
+        masks = self._inner.families != ("bbox",)
+        truth: Any = gt_source.read([key], masks=masks)  # type: ignore[call-arg]
+        return pred_source.read([key], truth.sizes, masks), truth  # type: ignore[call-arg]
 
     def update(self, preds: Any, gts: Any, image_ids: Sequence[ImageId] | None = None) -> None:
         """Counts a batch: arrays with a leading batch axis, or sequences of images.
@@ -141,17 +145,8 @@ class Accumulation:
                     f"the classes of {other.dataset.name} ({other.task}) are not those of {self.dataset.name} ({self.task})",
                     hint="make every worker's accumulator of the same data set",
                 )
-        merged = Accumulation(
-            self.task,
-            self.dataset,
-            self.protocol,
-            self._inner.merge(*(other._inner for other in others)),
-            self._pred_meaning,
-            self._gt_meaning,
-            self._layout,
-            self._threshold,
-            self.name,
-        )
+        inner = self._inner.merge(*(other._inner for other in others))
+        merged = Accumulation(self.task, self.protocol, inner, self._requests, self.name)
         merged._count = sum(part._count for part in (self, *others))
         return merged
 
@@ -169,11 +164,7 @@ class Accumulation:
             if not isinstance(part, Mapping):
                 raise ConfigError(f"load_arrays takes what arrays() gives, not a {type(part).__name__}")
         inner = [type(self._inner).from_arrays({key: np.asarray(value) for key, value in part.items()}, self.dataset) for part in parts]
-        others = [
-            Accumulation(self.task, self.dataset, self.protocol, part, self._pred_meaning, self._gt_meaning, "CHW", None, self.name)
-            for part in inner
-        ]
-        return self.merge(*others)
+        return self.merge(*(Accumulation(self.task, self.protocol, part, self._requests, self.name) for part in inner))
 
     def compute(self, protocol: str | None = None) -> Result:
         """The scores of everything counted so far."""

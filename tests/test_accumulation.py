@@ -135,3 +135,38 @@ def test_torch_tensors(images):
     half = fresh()
     half.update(logits.detach().to(torch.bfloat16).float(), torch.from_numpy(gts).long())
     assert half.compute().tasks == plain.compute().tasks
+
+
+def test_instances_and_panoptic_samples(images):
+    """One image at a time, in any order and over workers, equals evaluating them together."""
+    things = datasets.Dataset(
+        name="things",
+        tasks=("instance", "panoptic"),
+        classes=tuple(datasets.LabelClass(id=n + 1, name=name, isthing=True) for n, name in enumerate("abc")),
+    )
+    preds, gts = images
+    boxed = {}
+    panoptic = {}
+    for key, (pred, gt) in enumerate(zip(preds, gts, strict=True)):
+        sides = []
+        for labels, role in ((pred, "pred"), (gt, "gt")):
+            found = [label for label in (1, 2, 3) if (labels == label).any()]
+            sample = {"masks": [labels == label for label in found], "labels": found}
+            sides.append(sample | ({"scores": [0.3 * label for label in found]} if role == "pred" else {}))
+        boxed[key] = tuple(sides)
+        panoptic[key] = tuple(
+            (np.where(labels > 3, 0, labels), [{"id": label, "category_id": label} for label in (1, 2, 3) if (labels == label).any()])
+            for labels in (pred, gt)
+        )
+    for task, samples in (("instance", boxed), ("panoptic", panoptic)):
+        together = segbench.evaluate(
+            {k: v[0] for k, v in samples.items()}, {k: v[1] for k, v in samples.items()}, dataset=things, task=task
+        )
+        workers = [segbench.accumulator(task, things) for _ in range(2)]
+        for key in reversed(samples):
+            workers[key % 2].add(*samples[key], image_id=key)
+        workers[0].add(*samples[0], image_id=0)  # a sampler that pads
+        merged = workers[1].merge(workers[0])
+        sent = segbench.accumulator(task, things).load_arrays(*(worker.arrays() for worker in workers))
+        for accumulation in (merged, sent):
+            assert accumulation.compute().tasks == together.tasks
