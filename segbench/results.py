@@ -27,7 +27,7 @@ from segbench import files as disk
 from segbench.datasets import Dataset
 from segbench.errors import ConfigError, FormatError, InputError, SegbenchError
 from segbench.evidence import Evidence
-from segbench.metrics import tasks
+from segbench.metrics import references, tasks
 from segbench.protocols import RuleSet
 
 if TYPE_CHECKING:
@@ -530,6 +530,7 @@ def _verify(result: Result, path: str) -> None:
         evidence, rules = result.evidences[name], result.rules(name)
         if evidence.task != name or tasks.types_of(evidence.tables) != tasks.table_types(name, evidence, result.dataset_spec, rules):
             raise FormatError("the evidence has other tables or columns than its task", files=[path])
+        references.check(evidence)
         again = msgspec.json.decode(msgspec.json.encode(score(name, evidence, result.dataset_spec, rules)))
         stored = msgspec.to_builtins(task)
         stored["metrics"] = {metric: entry | {"interval": None} for metric, entry in stored["metrics"].items()}

@@ -259,3 +259,42 @@ def test_output_that_is_a_file(result, tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         result.save(tmp_path / "run")
     assert (tmp_path / "run").read_text() == "mine"
+
+
+@pytest.fixture
+def instances(tmp_path):
+    """A run folder of one image with two boxes on each side."""
+    boxes = [[0, 0, 4, 4], [10, 10, 5, 5]]
+    truth = {
+        "images": [{"id": 1, "height": 32, "width": 32}],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": [
+            {"id": number, "image_id": 1, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+            for number, box in enumerate(boxes, 1)
+        ],
+    }
+    found = [{"image_id": 1, "category_id": 1, "bbox": box, "score": 0.5} for box in boxes]
+    (tmp_path / "gt.json").write_text(json.dumps(truth))
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    result = segbench.evaluate(tmp_path / "found.json", tmp_path / "gt.json", task="instance", metrics=["bbox/*"])
+    return result.save(tmp_path / "run")
+
+
+def test_instances_come_back_with_their_data_set(instances):
+    assert Result.load(instances).value("bbox/ap") == 1
+
+
+@pytest.mark.parametrize(
+    ("array", "value"),
+    [
+        ("bbox_pairs/gt", 10**6),
+        ("bbox_pairs/gt", -(2**31)),
+        ("bbox_pairs/detection", 2),
+        ("detections/category", 10**6),
+        ("ground_truths/category", -1),
+    ],
+)
+def test_forged_references_reach_no_kernel(instances, array, value):
+    repacked(instances, lambda arrays: arrays[f"instance/{array}"].__setitem__(0, value))
+    with pytest.raises(FormatError, match="refers to what is not there"):
+        Result.load(instances)
