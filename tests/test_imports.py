@@ -50,6 +50,7 @@ GROUPS = {
         (
             "evaluation",
             "jobs",
+            "conversion",
             "opening",
             "accumulation",
             "comparison.",
