@@ -14,12 +14,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accumulation",
+    "Comparison",
     "Dataset",
     "InputError",
     "Result",
     "SegbenchError",
     "__version__",
     "accumulator",
+    "compare",
     "evaluate",
     "inspect",
     "profile",
@@ -33,6 +35,8 @@ _EXPORTS = {
     "Dataset": "segbench.datasets",
     "inspect": "segbench.inspection",
     "profile": "segbench.profiling",
+    "compare": "segbench.comparison",
+    "Comparison": "segbench.comparison",
     "SegbenchError": "segbench.errors",
     "InputError": "segbench.errors",
 }
@@ -40,6 +44,7 @@ _EXPORTS = {
 
 if TYPE_CHECKING:
     from segbench.accumulation import Accumulation, accumulator
+    from segbench.comparison import Comparison, compare
     from segbench.datasets import Dataset
     from segbench.errors import InputError, SegbenchError
     from segbench.evaluation import evaluate
