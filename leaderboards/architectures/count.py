@@ -47,7 +47,7 @@ def counted(name: str) -> dict:
         try:
             path = runner_onnx.export(runner, Path(folder))
         except Failed as error:
-            return row | {"onnx": None, "onnx_note": f"does not export: {str(error).partition(':')[0]}"}
+            return row | {"onnx": None, "onnx_note": f"does not export: {error}"}
         graph = macs_onnx.load(path)
         shapes = {entry.name: (1, *shape) for entry in graph.graph.input}
         shaped = macs_onnx.with_input_shapes(graph, shapes)
@@ -57,6 +57,11 @@ def counted(name: str) -> dict:
         row["onnx_backbone"] = found.within(split.backbone)
     if found.suspicious:
         row["onnx_note"] = f"of unknown shape: {', '.join(sorted(found.suspicious))}"
+    elif found.macs != count.macs:
+        paths = {*found.by_module, *count.by_module}
+        less = {path: count.by_module[path] - found.by_module[path] for path in paths}
+        most = max(less, key=lambda path: abs(less[path]))
+        row["onnx_note"] = f"{(count.macs - found.macs) / 1e9:.3f} G unused or constant and left out by the exporter, most in {most}"
     return row
 
 
