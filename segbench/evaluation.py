@@ -27,6 +27,7 @@ from segbench.opening import (
     check_exists,
     check_numbers,
     check_pairing,
+    known_by_name,
     open_side,
     own_source,
     resolved_dataset,
@@ -57,6 +58,7 @@ def evaluate(
     strict: bool = False,
     adapter: str | None = None,
     trust_pickle: bool = False,
+    analysis: bool = False,
     iou_thresholds: Sequence[float] | None = None,
     area_ranges: Mapping[str, tuple[float, float]] | None = None,
     max_dets: Sequence[int] | None = None,
@@ -91,6 +93,7 @@ def evaluate(
         strict: Extra predictions are an error.
         adapter: `FILE.py:FUNCTION`, a reader of your own for the predictions.
         trust_pickle: Read pickled files, which can run code.
+        analysis: Instances: also where AP is lost, best F1, oLRP and calibration; costs a wider search for overlaps.
         iou_thresholds, area_ranges, max_dets: Instances: other thresholds, `{name: (low, high)}` in square pixels, and numbers of
             detections per image, in place of the protocol's.
         unknown_class: Instances: what a row of a category that the data set does not have means, `error` or `drop`.
@@ -112,7 +115,7 @@ def evaluate(
         raise ConfigError(f"no rule for missing predictions is called {missing!r}", hint=f"one of {', '.join(MISSING_RULES)}")
     if resize is not None and resize not in RESIZE_RULES:
         raise ConfigError(f"no resize rule is called {resize!r}", hint=f"one of {', '.join(RESIZE_RULES)}")
-    metrics = asked_metrics(metrics)
+    metrics = (*asked_metrics(metrics), *(("analysis",) if analysis else ()))
     check_numbers(limit, workers, layout, threshold)
     check_exists(predictions, ground_truth)
     chosen, pred_format, gt_format_found = told_formats(predictions, ground_truth, task, None if adapter else format, gt_format)
@@ -139,9 +142,11 @@ def evaluate(
     if not getattr(pred, "has_masks", True):
         tables = tasks.tables_for(chosen, metrics, rules, masks=False)
 
+    pred = known_by_name(chosen, pred, gt)
+    notes = [note for side in (gt, pred) for note in getattr(side, "notes", ())]
     pairing = pair(pred.keys, gt.keys)
     missing = tasks.usual_missing(chosen) if missing == "auto" else missing
-    warnings = check_pairing(pairing, pred, gt, missing, strict, tasks.usual_missing(chosen))
+    warnings = notes + check_pairing(pairing, pred, gt, missing, strict, tasks.usual_missing(chosen))
     pairs: list[tuple[Any, Any]] = list(pairing.pairs)
     if missing == "empty" and pairing.missing:
         partner = {gt_key: pred_key for pred_key, gt_key in pairs}

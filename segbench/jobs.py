@@ -20,7 +20,7 @@ from segbench.protocols import RuleSet
 SHARD = 16
 """Images of a job at most: small enough for progress and memory, large enough that hand-over costs nothing."""
 
-BATCH_SHARD = 1000
+BATCH_SHARD = 128
 """The same for tasks that take a whole shard at once."""
 
 LARGE = 1 << 24
@@ -110,7 +110,7 @@ def _count_images(plan: Plan, first: int, accumulator: Any) -> dict[str, float]:
 
 def _count_batch(plan: Plan, first: int, accumulator: Any) -> dict[str, float]:
     began = time.perf_counter()
-    masks = set(plan.tables) != {"bbox"}  # boxes alone need no mask decoded
+    masks = not {"segm", "boundary"}.isdisjoint(plan.tables)  # boxes alone need no mask decoded
     gts: Any = plan.gt.read([gt_key for _, gt_key in plan.pairs], masks=masks)  # type: ignore[call-arg]
     sizes = dict(zip(gts.images, gts.sizes, strict=True))
     found = [(pred_key, gt_key) for pred_key, gt_key in plan.pairs if pred_key is not None]

@@ -142,6 +142,15 @@ def open_side(value: Any, request: Request, task: str, entry: Format | None) -> 
     return FORMATS.get(IN_MEMORY[task]).open(value, request)
 
 
+def known_by_name(task: str, pred: Source, gt: Source) -> Source:
+    """Instance predictions whose image ids are those of the ground truth in another form, by the ground truth's ids; else as they are."""
+    if task != "instance":
+        return pred
+    from segbench.adapters.coco_source import CocoInstances, by_image_name
+
+    return by_image_name(pred, gt) if isinstance(pred, CocoInstances) and isinstance(gt, CocoInstances) else pred
+
+
 def resolved_dataset(
     ground_truth: Any,
     entry: Format | None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from segbench.adapters.base import Format, Request, Source
+from segbench.adapters.base import Format, Request
 from segbench.datasets import Dataset
 from segbench.errors import SHOWN, FormatError
 
@@ -57,13 +58,13 @@ def sniff_truth(path: Path) -> tuple[float, str]:
     return 0.0, ""
 
 
-def _open_results(path: Path, request: Request) -> Source:
+def _open_results(path: Path, request: Request) -> Any:
     from segbench.adapters import coco
 
     return coco.open_results(path, request)
 
 
-def _open_truth(path: Path, request: Request) -> Source:
+def _open_truth(path: Path, request: Request) -> Any:
     from segbench.adapters import coco
 
     return coco.open_truth(path, request)

@@ -25,7 +25,6 @@ from segbench.protocols.instance import InstanceRules, RuleSet
 
 TABLES = dict.fromkeys(columns_of(FAMILIES), 1)
 """The evidence tables and their versions."""
-evidences.TABLE_VERSIONS.update(TABLES)
 
 
 class InstanceAccumulator:

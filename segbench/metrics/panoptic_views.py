@@ -54,7 +54,8 @@ def instance_evidence(evidence: Evidence, dataset: Dataset) -> Evidence:
 def _pairs(evidence: Evidence, sides: list[NDArray[np.int64]], table: Table) -> Table:
     """Overlapping things, numbered within their image and side."""
     overlaps = evidence.rows("overlaps")
-    rows, local = [], []
+    rows: list[NDArray[np.int64]] = []
+    local: list[NDArray[np.int64]] = []
     for side, name in ((GT, "gt"), (PRED, "pred")):
         of_side = np.flatnonzero(table["side"] == side)
         starts = np.searchsorted(table["image"][of_side], np.arange(len(evidence.images)))
@@ -71,7 +72,7 @@ def _pairs(evidence: Evidence, sides: list[NDArray[np.int64]], table: Table) -> 
     area = table["area"].astype(np.int64)
     union = np.where(table["crowd"][gt] > 0, area[pred], area[pred] + area[gt] - intersection)
     order = np.lexsort((local[GT][keep], local[PRED][keep], overlaps["image"][keep]))
-    columns = {
+    columns: Table = {
         "image": overlaps["image"][keep].astype(np.int32),
         "detection": local[PRED][keep].astype(np.int32),
         "gt": local[GT][keep].astype(np.int32),

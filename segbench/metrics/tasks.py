@@ -22,7 +22,7 @@ TASKS = Registry(
     },
 )
 
-KERNELS = {"semantic": ("png", "pairs"), "instance": ("rle", "iou", "matching"), "panoptic": ("png", "panoptic")}
+KERNELS = {"semantic": ("png", "pairs"), "instance": ("coco_rows", "polygons", "rle", "iou", "matching"), "panoptic": ("png", "panoptic")}
 
 
 def _module(task: str) -> Any:
@@ -101,7 +101,7 @@ def customised(
 
     ranges = None if area_ranges is None else tuple(AreaRange(name, *ends) for name, ends in area_ranges.items())
     thresholds = None if iou_thresholds is None else tuple(iou_thresholds)
-    return changed(rules, thresholds, ranges, None if max_detections is None else tuple(max_detections))  # type: ignore[arg-type, return-value]
+    return changed(rules, thresholds, ranges, None if max_detections is None else tuple(max_detections))
 
 
 def types_of(tables: Mapping[str, Table]) -> dict[str, dict[str, Any]]:
