@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--mode", default="regression", show_default=True, help="Of --max-drop and --max-rise: regression, point, non_inferiority.")
 @click.option("--fail-on", metavar="WHAT", help="fail, inconclusive or never: what makes the exit code other than 0.")
 @click.option("--baseline-missing", metavar="WHAT", help="No baseline yet: pass or fail.")
+@click.option("--any-hardware", is_flag=True, help="Profiles: compare measurements of different machines.")
 @click.option("--intersect", is_flag=True, help="Compare the images that both have.")
 @click.option("--images", "table_file", metavar="CSV", help="What is known of the images: a column id, and columns to cluster or slice by.")
 @click.option("--cluster", metavar="COLUMN|REGEX", help="Images of one video, patient or city are drawn together.")
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 def compare(runs: tuple[str, ...], lint: bool, as_json: bool, no_ci: bool, **given: Any) -> int:
     """Is the candidate better than the baseline, and does it pass the gates?
 
-    BASELINE and CANDIDATE are run folders of segbench evaluate -o, or predictions with --gt.
+    BASELINE and CANDIDATE are run folders of segbench evaluate -o, predictions with --gt, or two files of segbench profile -o.
 
     \b
     segbench compare runs/main runs/candidate --max-drop semantic/miou=0.5pt
@@ -65,6 +66,10 @@ def compare(runs: tuple[str, ...], lint: bool, as_json: bool, no_ci: bool, **giv
         return _lint(runs, options, given, as_json)
     if len(runs) < 2:
         raise click.UsageError("compare needs a BASELINE and at least one CANDIDATE")
+    from segbench.comparison.profiles import is_profile
+
+    if len(runs) == 2 and all(is_profile(path) for path in runs):
+        return _profiles(runs, options, given["any_hardware"], as_json)
     comparisons = _compared(runs, options, given)
     _write(comparisons, given)
     if not no_ci and os.environ.get("GITHUB_ACTIONS") == "true":
@@ -80,6 +85,40 @@ def compare(runs: tuple[str, ...], lint: bool, as_json: bool, no_ci: bool, **giv
         for comparison in comparisons:
             show(comparison)
     return exit_code(comparisons)
+
+
+def _profiles(runs: tuple[str, ...], options: Options, any_hardware: bool, as_json: bool) -> int:
+    """Two files of profiles."""
+    from rich.markup import escape
+
+    from segbench.comparison.profiles import METRICS, compare_profiles
+    from segbench.reporting.words import p_value
+
+    found = compare_profiles(runs[0], runs[1], options.policy, any_hardware)
+    if as_json:
+        click.echo(json.dumps(found.document(), indent=1))
+        return found.exit_code
+    console = stdout()
+    for note in found.notes:
+        console.print(f"[dim]{escape(note)}[/dim]")
+    for where in dict.fromkeys(row.where for row in found.rows):
+        shown = table(escape(where))
+        shown.add_column("")
+        shown.add_column("cost")
+        for column in ("baseline", "candidate", "ratio", "interval", "p"):
+            shown.add_column(column, justify="right")
+        for row in found.rows:
+            if row.where == where:
+                ends = f"{row.low:.3f} to {row.high:.3f}" if row.low is not None and row.low != row.high else ""
+                cells = (row.mark, METRICS[row.metric], f"{row.baseline:,.6g}", f"{row.candidate:,.6g}", f"{row.ratio:.3f}", ends)
+                shown.add_row(*map(escape, (*cells, p_value(row.p) if ends else "")), style=STYLES[row.mark])
+        console.print(shown)
+    for reason in dict.fromkeys(row.reason for row in found.rows if row.reason):
+        console.print(f"[dim]not reliable: {reason}[/dim]")
+    for outcome in found.outcomes:
+        if outcome.status not in ("passed", "skipped") or outcome.underpowered:
+            console.print(f"{outcome.status} {escape(outcome.rule)}: {escape(outcome.message)}")
+    return found.exit_code
 
 
 def _options(given: dict[str, Any]) -> Options:

@@ -193,7 +193,7 @@ def compare(
 
 
 def _compared(baseline: Result, candidate: Result, options: Options) -> Comparison:
-    policy = options.policy
+    policy = _of_scores(options.policy)
     check_gates(policy, baseline, candidate)
     first, second, notes = comparable(baseline, candidate, options.intersect)
     ids = next(iter(first.evidences.values())).images.ids
@@ -245,7 +245,7 @@ def _compared(baseline: Result, candidate: Result, options: Options) -> Comparis
 def first_run(candidate: Result | str | PathLike, options: Options) -> Comparison:
     """A candidate without a baseline: only gates on values say anything."""
     result = candidate if isinstance(candidate, Result) else Result.load(candidate)
-    policy = options.policy
+    policy = _of_scores(options.policy)
     check_gates(policy, result)
     gates = tuple(replace(gate, max_drop=None, max_rise=None) for gate in policy.gates if (gate.min, gate.max) != (None, None))
     values = {metric: Difference(None, value) for metric, value in result.flat().items()}
@@ -384,7 +384,7 @@ def check_gates(policy: Policy, *results: Result) -> None:
     for result in results:
         known |= dict.fromkeys(result.flat())
     known |= dict.fromkeys(_catalogue())
-    for gate in policy.gates:
+    for gate in _of_scores(policy).gates:
         if gate.if_missing == "fail" and not any(gate.fits(metric) for metric in known):
             close = get_close_matches(gate.metric, known, 2, 0.6)
             where = f"{gate.source}: " if gate.source else ""
@@ -392,6 +392,11 @@ def check_gates(policy: Policy, *results: Result) -> None:
                 f"{where}no metric fits the gate on {gate.metric!r}",
                 hint=f"did you mean {' or '.join(close)}?" if close else "segbench explain lists the metrics",
             )
+
+
+def _of_scores(policy: Policy) -> Policy:
+    """The gates on scores: one file may hold those on profiles too."""
+    return replace(policy, gates=tuple(gate for gate in policy.gates if not gate.metric.startswith("perf/")))
 
 
 def _catalogue() -> list[str]:
