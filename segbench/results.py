@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import html
-import io
-import math
 import os
-import zipfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -29,6 +25,8 @@ from segbench.errors import ConfigError, FormatError, InputError, SegbenchError
 from segbench.evidence import Evidence
 from segbench.metrics import references, tasks
 from segbench.protocols import RuleSet
+from segbench.result_schema import ResultDocument
+from segbench.storage import encoded, made_folder, pack, unpack, write_all
 
 if TYPE_CHECKING:
     import pandas
@@ -287,220 +285,12 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}"
 
 
-def pack(arrays: Mapping[str, NDArray]) -> bytes:
-    """Arrays as the bytes of a stored `.npz`; equal arrays give equal bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(arrays):
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
-    return buffer.getvalue()
-
-
-def unpack(data: bytes, file: str) -> dict[str, NDArray]:
-    """The inverse of `pack`.
-
-    Raises:
-        FormatError: not such an archive: damaged, compressed, or with headers that contradict its size.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            if any(member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members):
-                raise FormatError("the evidence is compressed; segbench stores it as it is", files=[file], code="SB192")
-            arrays = {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
-            if len(arrays) != len(members):
-                raise ValueError("two arrays of one name")
-            return arrays
-    except FormatError:
-        raise
-    except Exception as error:  # the parsers of archives and headers raise anything
-        raise FormatError(f"damaged evidence: {error}", files=[file]) from error
-
-
-def _array(data: bytes) -> NDArray:
-    """An array file of numbers; its header must agree with its size before anything is made of it."""
-    stream = io.BytesIO(data)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError("an array of another version than 1.0")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    start = stream.tell()
-    sound = dtype.kind in "biuf" and not fortran_order and all(type(length) is int and length >= 0 for length in shape)
-    if not sound or math.prod(shape) * dtype.itemsize != len(data) - start:
-        raise ValueError(f"an array of type {dtype} and shape {shape} in {len(data) - start} bytes")
-    return np.frombuffer(data, dtype, offset=start).reshape(shape).copy()
-
-
-def encoded(document: Any) -> bytes:
-    """A document as indented JSON; file names that are no UTF-8 with the bytes in question written as \\xNN."""
-    try:
-        text = msgspec.json.encode(document)
-    except UnicodeEncodeError:
-        text = msgspec.json.encode(_printable(msgspec.to_builtins(document)))
-    return msgspec.json.format(text, indent=1) + b"\n"
-
-
-def _printable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_printable(key): _printable(item) for key, item in value.items()}
-    return [_printable(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-@contextmanager
-def made_folder(path: Path) -> Iterator[None]:
-    """A folder, made with those above it where they are not there; what was made is removed again on an error."""
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
-
-
-def write_all(files: Mapping[Path, bytes]) -> None:
-    """Writes files, all or none: under temporary names first, then renamed. What stood there before comes back on an error."""
-    hidden = {path: (_beside(path, "tmp"), _beside(path, "old")) for path in files}
-    renamed: list[Path] = []
-    try:
-        for path, data in files.items():
-            hidden[path][0].write_bytes(data)
-        for path in files:
-            if path.is_file():
-                _keep(path, hidden[path][1])
-            renamed.append(path)
-            hidden[path][0].replace(path)
-    except BaseException:
-        for path in renamed:
-            if hidden[path][1].exists():
-                hidden[path][1].replace(path)
-            else:
-                path.unlink(missing_ok=True)
-        raise
-    finally:
-        for names in hidden.values():
-            for name in names:
-                name.unlink(missing_ok=True)
-
-
-def _keep(path: Path, name: Path) -> None:
-    """A second name for a file; a copy where the file system has no links."""
-    try:
-        os.link(path, name)
-    except OSError:
-        name.write_bytes(path.read_bytes())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all."""
-    write_all({path: data})
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.{ending}")
-
-
-Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
-
-
-class _Strict(msgspec.Struct, forbid_unknown_fields=True):
-    """A part of `result.json`: the fields it has, and no others."""
-
-
-class _Model(_Strict):
-    name: str
-
-
-class _DatasetFields(_Strict):
-    name: str
-    digest: Digest
-    num_images: Count
-    classes: list[str]
-
-
-class _Predictions(_Strict):
-    format: str
-    count: Count
-    digest: Digest | None
-    said: str
-
-
-class _Images(_Strict):
-    count: Count
-    missing: list[str]
-    extra: list[str]
-
-
-class _Timing(_Strict):
-    wall_s: Seconds = 0
-    cpu_s: Seconds = 0
-    engine_wall_s: Seconds = 0
-    engine_cpu_s: Seconds = 0
-    workers: Annotated[int, msgspec.Meta(ge=1)] = 1
-    stages: dict[str, Seconds] = {}
-
-
-class _Protocol(_Strict):
-    name: str
-    version: int
-    options: dict[str, Any]
-    digest: Digest
-
-
-class _Interval(_Strict):
-    low: float
-    high: float
-    level: float
-    method: str
-    reliable: bool
-    se: float | None = None
-    reason: str | None = None
-
-
-class _Metric(_Strict):
-    value: float | None
-    higher_is_better: bool
-    interval: _Interval | None
-
-
-class _Task(_Strict):
-    protocol: _Protocol
-    metrics: dict[str, _Metric]
-    per_class: list[dict[str, Any]]
-    undefined: dict[str, str]
-
-
-class _Document(_Strict):
-    """`result.json` of a run folder, as its schema says it."""
-
-    schema: Literal["segbench.result/1"]
-    segbench: str
-    command: str
-    model: _Model
-    dataset: _DatasetFields
-    predictions: _Predictions
-    tasks: Annotated[dict[str, _Task], msgspec.Meta(min_length=1)]
-    images: _Images
-    environment: dict[str, str]
-    warnings: list[str]
-    evidence: Literal["evidence.npz"]
-    timing: _Timing
-    evidence_digest: Digest
-
-
 def _loaded(written: bytes, packed: bytes, dataset: Dataset, path: Path) -> Result:
     document = msgspec.json.decode(written)
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         found = document.get("schema") if isinstance(document, dict) else None
         raise FormatError(f"schema {found!r}; this segbench reads {SCHEMA}", files=[str(path / "result.json")], hint="upgrade segbench")
-    msgspec.convert(document, _Document)
+    msgspec.convert(document, ResultDocument)
     if f"sha256:{hashlib.sha256(packed).hexdigest()}" != document["evidence_digest"]:
         raise FormatError("the evidence is not the one the result was computed from", files=[str(path / "evidence.npz")])
     arrays = unpack(packed, str(path / "evidence.npz"))

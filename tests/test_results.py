@@ -16,7 +16,8 @@ import pytest
 import segbench
 from segbench import protocols
 from segbench.errors import ConfigError, FormatError, InputError
-from segbench.results import Result, pack, unpack
+from segbench.results import Result
+from segbench.storage import pack, unpack
 
 STREET = Path(__file__).parent.parent / "fixtures" / "street"
 

@@ -14,7 +14,7 @@ import msgspec
 from segbench import __version__
 from segbench.errors import ConfigError, FormatError, InputError
 from segbench.profiling.records import SCHEMA, Document, Record
-from segbench.results import write_whole
+from segbench.storage import write_whole
 
 if TYPE_CHECKING:
     import pandas

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import segbench
 from segbench.errors import FormatError
-from segbench.results import Result, pack, unpack
+from segbench.results import Result
+from segbench.storage import pack, unpack
 
 STREET = Path(__file__).parents[2] / "fixtures" / "street"
 NAMES = ("result.json", "evidence.npz", "dataset.json")
