@@ -233,7 +233,7 @@ def _write(comparisons: list[Comparison], given: dict[str, Any]) -> None:
 
 def _write_text(file: str, text: str) -> None:
     from segbench.errors import InputError
-    from segbench.results import write_whole
+    from segbench.storage import write_whole
 
     if file == "-":
         sys.stdout.write(text)
