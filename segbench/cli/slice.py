@@ -35,12 +35,12 @@ def slice(run: str, by: str, table_file: str | None, metrics: str | None, output
 
     parts = slice_result(run, by, read_table(table_file) if table_file else None)
     if output:
-        names: dict[str, str] = {}
+        folders: set[str] = set()
         for label, part in parts.items():
             # a label may hold anything, a folder's name not
             folder = re.sub(r"[^\w-]", "_", label) or "_"
-            folder += f"-{len(names)}" if folder in names else ""
-            names[folder] = label
+            folder += f"-{len(folders)}" if folder in folders else ""
+            folders.add(folder)
             part.save(Path(output) / folder)
         say(f"wrote {len(parts)} run folders to {output}")
     # without a choice the table shows what fits beside one another, JSON everything
@@ -61,7 +61,8 @@ def slice(run: str, by: str, table_file: str | None, metrics: str | None, output
         return
     shown = table(f"by {by}, %")
     names = list(next(iter(rows.values()), {}))
-    for column in ("slice", "images", *(metric.partition("/")[2] for metric in names)):
+    several = len({metric.partition("/")[0] for metric in names}) > 1
+    for column in ("slice", "images", *(metric if several else metric.partition("/")[2] for metric in names)):
         shown.add_column(column, justify="left" if column == "slice" else "right")
     for label, values in rows.items():
         shown.add_row(escape(label), str(parts[label].images["count"]), *(percent(values.get(metric)) for metric in names))

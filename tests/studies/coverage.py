@@ -88,9 +88,7 @@ def instance_coverage(simulations: int) -> None:
 
 def alarms_and_power(simulations: int) -> None:
     """Two models of one population: the candidate is either of both on every image (null), or better on all."""
-    print(
-        "\n| images | false alarms: permutation (used) | paired bootstrap interval | overlapping intervals | found: permutation | overlapping |"
-    )
+    print("\n| images | false alarms: permutation (used) | paired bootstrap interval | overlapping | found: permutation | overlapping |")
     print("|-:|-:|-:|-:|-:|-:|")
     dataset = datasets.simple(6)
     pixels = populations.labels(6000, 6, 1)
