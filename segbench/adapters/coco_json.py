@@ -42,7 +42,7 @@ class ResultRow(msgspec.Struct, gc=False):
     segmentation: Rle | list | None = None
 
 
-class ImageRow(msgspec.Struct):
+class ImageRow(msgspec.Struct, gc=False):
     """One image of a ground-truth file; the id lists are those of LVIS."""
 
     id: int | float | str
@@ -53,7 +53,7 @@ class ImageRow(msgspec.Struct):
     not_exhaustive_category_ids: list[int] | None = None
 
 
-class AnnotationRow(msgspec.Struct):
+class AnnotationRow(msgspec.Struct, gc=False):
     """One annotation of a ground-truth file."""
 
     image_id: int | float | str
@@ -66,7 +66,7 @@ class AnnotationRow(msgspec.Struct):
     ignore: int | bool | None = 0
 
 
-class CategoryRow(msgspec.Struct):
+class CategoryRow(msgspec.Struct, gc=False):
     """One category of a ground-truth file."""
 
     id: int

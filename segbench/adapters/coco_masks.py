@@ -11,16 +11,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.adapters.polygons import MOST_PARTS, polygon_masks
+from segbench.adapters.polygons import MAX_COORDINATE, MOST_PARTS, outlines_of, polygon_masks, read_outlines
 from segbench.errors import SHOWN, FormatError, InputError, ShapeError
 from segbench.instances import MAX_PIXELS, Masks, no_masks
 from segbench.kernels import rle
 
 NONE, COUNTS, RUNS, POLYGONS, BOX = range(5)
 """How a row writes its mask: not at all, a counts string, a list of counts, polygons, or the box stands for the mask."""
-
-MAX_COORDINATE = 100_000
-"""Polygon coordinates beyond it are refused: the rasteriser's time and memory grow with them."""
 
 _REASONS = {
     rle.BAD_CHARACTER: "a character that no counts string has",
@@ -83,8 +80,11 @@ def decode(rows: Segmentations, sizes: NDArray[np.int32], boxes: NDArray[np.floa
     _check_sizes(rows, sizes, full, name, file)
     drawn = np.flatnonzero((rows.kinds == POLYGONS) | (rows.kinds == BOX))
     if len(drawn):
-        shapes = [_shape(rows, int(row), boxes, name, file) for row in drawn]
-        masks = polygon_masks(shapes, full[drawn])
+        outlines, unread = read_outlines(rows.text, rows.starts[drawn], rows.stops[drawn])
+        if len(unread):
+            shapes = [_shape(rows, int(row), boxes, name, file) for row in drawn[unread]]
+            outlines = outlines.and_those(outlines_of(shapes), unread)
+        masks = polygon_masks(outlines, full[drawn])
         if len(drawn) == len(rows.kinds):
             return masks
         others = np.setdiff1d(np.arange(len(rows.kinds)), drawn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -14,32 +15,87 @@ MOST_PARTS = 1024
 """Polygons of one mask at most."""
 AT_ONCE = 2**21
 """Masks at once at most."""
+MAX_COORDINATE = 100_000
+"""Polygon coordinates beyond it are refused: the rasteriser's time and memory grow with them."""
 
 
-def polygon_masks(shapes: Sequence[Sequence[Sequence[float]]], sizes: NDArray[np.int32]) -> Masks:
-    """The union of each shape's polygons.
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlines:
+    """Polygons of masks, as columns.
+
+    Attributes:
+        points: float64[N], x and y in turn.
+        starts: int64[P + 1]: polygon p is `points[starts[p]:starts[p + 1]]`.
+        masks: int64[P], the mask it is a part of. parts: int64[P], which part, below `MOST_PARTS`.
+    """
+
+    points: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    masks: NDArray[np.int64]
+    parts: NDArray[np.int64]
+
+    def and_those(self, more: Outlines, masks: NDArray[np.int64]) -> Outlines:
+        """These and others, mask i of which is `masks[i]` here."""
+        return Outlines(
+            np.concatenate((self.points, more.points)),
+            np.concatenate((self.starts, more.starts[1:] + self.starts[-1])),
+            np.concatenate((self.masks, masks[more.masks])),
+            np.concatenate((self.parts, more.parts)),
+        )
+
+
+def outlines_of(shapes: Sequence[Sequence[Sequence[float]]]) -> Outlines:
+    """The columns of M lists of at most `MOST_PARTS` polygons, each a flat list of x and y; checked."""
+    polygons = list(chain.from_iterable(shapes))
+    counts = np.array([len(shape) for shape in shapes], np.int64)
+    ends = np.cumsum(counts)
+    starts = np.concatenate(([0], np.cumsum([len(polygon) for polygon in polygons], dtype=np.int64)))
+    return Outlines(
+        np.fromiter(chain.from_iterable(polygons), np.float64, int(starts[-1])),
+        starts,
+        np.repeat(np.arange(len(shapes)), counts),
+        np.arange(len(polygons)) - np.repeat(ends - counts, counts),
+    )
+
+
+def read_outlines(text: NDArray[np.uint8], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> tuple[Outlines, NDArray[np.int64]]:
+    """The polygons of masks from their JSON, and the masks that must be read one by one: they are written in an unusual way, or damaged.
 
     Args:
-        shapes: M lists of at most `MOST_PARTS` polygons, each a flat list of x and y; checked. M at most `AT_ONCE`.
-        sizes: int32[M, 2], height and width of each shape's image.
+        text: uint8[B], valid JSON of all masks. starts, stops: int64[M], the bytes of each.
     """
     from segbench.kernels import polygons as kernels
 
-    parts = list(chain.from_iterable(shapes))
-    counts = np.array([len(shape) for shape in shapes], np.int64)
-    ends = np.cumsum(counts)
-    mask_of = np.repeat(np.arange(len(shapes)), counts)
-    part_of = np.arange(len(parts)) - np.repeat(ends - counts, counts)
-    starts = np.concatenate(([0], np.cumsum([len(part) for part in parts], dtype=np.int64)))
-    points = np.fromiter(chain.from_iterable(parts), np.float64, int(starts[-1]))
+    most = int((stops - starts).sum()) // 2 + len(starts)
+    points = np.empty(most, np.int64)
+    ends, masks, parts = (np.empty(most // 6 + 1, np.int64) for _ in range(3))
+    status = np.empty(len(starts), np.uint8)
+    count = kernels.read_polygons(text, starts, stops, points, ends, masks, parts, status)
+    ends = np.concatenate((np.zeros(1, np.int64), ends[:count]))
+    found = points[: ends[-1]].view(np.float64)
+    if (np.abs(found) > MAX_COORDINATE).any():
+        return outlines_of([]), np.arange(len(starts))
+    return Outlines(found, ends, masks[:count], parts[:count]), np.flatnonzero(status)
+
+
+def polygon_masks(outlines: Outlines, sizes: NDArray[np.int32]) -> Masks:
+    """The union of each mask's polygons.
+
+    Args:
+        sizes: int32[M, 2], height and width of each mask's image; M at most `AT_ONCE`.
+    """
+    from segbench.kernels import polygons as kernels
+
+    points, starts, masks, parts = outlines.points, outlines.starts, outlines.masks, outlines.parts
     sizes = np.ascontiguousarray(sizes, np.int32)
-    keys = np.empty(_most_crossings(points, starts, sizes[mask_of, 1]), np.int64)
-    keys = np.sort(keys[: kernels.cross_columns(points, starts, mask_of, part_of, sizes, keys)])
-    count = len(shapes)
+    keys = np.empty(_most_crossings(points, starts, sizes[masks, 1]), np.int64)
+    keys = keys[: kernels.cross_columns(points, starts, masks, parts, sizes, keys)]
+    keys.sort()
+    count = len(sizes)
     spans = np.empty((len(keys) // 2 + count, 2), np.int32)
-    masks = Masks(spans, np.empty(count + 1, np.int64), np.empty(count, np.int64), np.empty((count, 4)))
-    used = kernels.fill_spans(keys, sizes, np.zeros(MOST_PARTS, np.uint8), spans, masks.offsets, masks.areas, masks.boxes)
-    return Masks(spans[:used], masks.offsets, masks.areas, masks.boxes)
+    found = Masks(spans, np.empty(count + 1, np.int64), np.empty(count, np.int64), np.empty((count, 4)))
+    used = kernels.fill_spans(keys, sizes, np.zeros(MOST_PARTS, np.uint8), spans, found.offsets, found.areas, found.boxes)
+    return Masks(spans[:used], found.offsets, found.areas, found.boxes)
 
 
 def _most_crossings(points: NDArray[np.float64], starts: NDArray[np.int64], widths: NDArray[np.int32]) -> int:

@@ -23,7 +23,7 @@ STAGES = {
     "ground truth: JSON": ("segbench.adapters.coco_json:read_truth", "segbench.adapters.coco:ground_truth"),
     "results: JSON": ("segbench.adapters.coco_json:read_results",),
     "results: sorting": ("segbench.adapters.coco:predictions",),
-    "ground truth: polygons": ("segbench.adapters.coco_masks:_spelled",),
+    "ground truth: polygons": ("segbench.adapters.polygons:read_outlines", "segbench.adapters.polygons:polygon_masks"),
     "masks: decoding run lengths": ("segbench.adapters.coco_masks:decode",),
     "batches": ("segbench.adapters.coco_source:CocoInstances.read", "segbench.adapters.coco_source:CocoInstances.part"),
     "overlaps (IoU)": ("segbench.metrics.instance_pairs:evidence_of",),

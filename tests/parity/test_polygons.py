@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from segbench.adapters.coco_masks import decode, packed_counts
-from segbench.adapters.polygons import polygon_masks
+from segbench.adapters.polygons import MAX_COORDINATE, outlines_of, polygon_masks, read_outlines
 
 coordinates = st.one_of(
     st.floats(-20, 60, width=32),
@@ -29,6 +31,46 @@ def test_drawn_as_pycocotools_draws(drawn):
         for parts, height, width in drawn
     ]
     expected = decode(packed_counts(texts, sizes), sizes, np.zeros((len(texts), 4)), str, "")
-    found = polygon_masks([parts for parts, *_ in drawn], sizes)
+    found = polygon_masks(outlines_of([parts for parts, *_ in drawn]), sizes)
     for name in ("spans", "offsets", "areas", "boxes"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), strict=True)
+
+
+SPELLINGS = st.one_of(
+    st.floats(-1e5, 1e5).map(repr),
+    st.integers(-MAX_COORDINATE - 1, MAX_COORDINATE + 1).map(str),
+    st.decimals(-1000, 1000, places=2).map(str),
+    st.sampled_from(["0", "-0", "-0.0", "0.00", "1e3", "1E+2", "5.0e-1", "0.1234567890123456789", "99999.5", "123456789.5"]),
+)
+NO_POLYGONS = [
+    "null",
+    '"text"',
+    "{}",
+    "[]",
+    "[[]]",
+    "[1, 2, 3, 4, 5, 6]",
+    "[[1, 2, 3, 4]]",
+    "[[1, 2, 3, 4, 5, 6, 7]]",
+    "[[[1, 2]]]",
+    "[[null]]",
+]
+written = st.lists(st.lists(SPELLINGS, min_size=3, max_size=6).map(lambda half: half + half), min_size=1, max_size=3)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.one_of(written, st.sampled_from(NO_POLYGONS)), min_size=1, max_size=5), st.sampled_from([",", ", ", " ,\n "]))
+def test_read_as_json_is_read(rows, comma):
+    texts = [row if isinstance(row, str) else f"[{comma.join(f'[{comma.join(polygon)}]' for polygon in row)}]" for row in rows]
+    stops = np.cumsum([len(text) for text in texts])
+    joined = np.frombuffer("".join(texts).encode(), np.uint8)
+    found, unread = read_outlines(joined, np.concatenate(([0], stops[:-1])), stops)
+    usual = [row for row in range(len(texts)) if row not in unread]
+    beyond = any(abs(float(number)) > MAX_COORDINATE for row in rows if not isinstance(row, str) for polygon in row for number in polygon)
+    for row, text in enumerate(texts):
+        if not beyond and (rows[row] in NO_POLYGONS or not any(mark in text.lower() for mark in ("e", "0.1234567890123456789"))):
+            assert (row in unread) == (text in NO_POLYGONS)
+    expected = outlines_of([json.loads(texts[row]) for row in usual])
+    assert found.points.tolist() == expected.points.tolist()
+    assert found.starts.tolist() == expected.starts.tolist()
+    assert found.masks.tolist() == [usual[row] for row in expected.masks]
+    assert found.parts.tolist() == expected.parts.tolist()
