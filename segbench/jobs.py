@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from segbench import executors
 from segbench.adapters.base import Source
 from segbench.datasets import Dataset
+from segbench.errors import SHOWN, InputError, counted
 from segbench.evidence import Evidence
 from segbench.metrics import tasks
 from segbench.protocols import RuleSet
@@ -59,12 +60,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The evidence of a shard, what its predictions' bytes hash to, and where the time went."""
+    """The evidence of a shard, what its predictions' bytes hash to, where the time went, and the images that could not be counted."""
 
     evidence: Evidence
     fingerprints: dict[Any, bytes]
     stages: dict[str, float]
     cpu_s: float
+    errors: list[InputError] = field(default_factory=list)
 
 
 def shards(plan: Plan, workers: int) -> list[Job]:
@@ -85,17 +87,36 @@ def run_job(job: Job) -> Outcome:
     _keep_freed_memory()
     plan = job.plan
     accumulator = tasks.accumulator(plan.task, plan.dataset, plan.tables, plan.rules)
-    count = _count_batch if tasks.takes_batches(plan.task) else _count_images
-    stages = count(plan, job.first, accumulator)
-    prints = {gt_key: plan.pred.fingerprint(pred_key) for pred_key, gt_key in plan.pairs if pred_key is not None}
-    return Outcome(accumulator.evidence(), prints, stages, time.thread_time() - cpu)
+    if tasks.takes_batches(plan.task):
+        stages, errors = _count_batch(plan, accumulator), []
+    else:
+        stages, errors = _count_images(plan, job.first, accumulator)
+    prints = {}
+    if not errors:
+        prints = {gt_key: plan.pred.fingerprint(pred_key) for pred_key, gt_key in plan.pairs if pred_key is not None}
+    return Outcome(accumulator.evidence(), prints, stages, time.thread_time() - cpu, errors)
 
 
-def _count_images(plan: Plan, first: int, accumulator: Any) -> dict[str, float]:
-    preds = plan.pred.read([pred_key for pred_key, _ in plan.pairs if pred_key is not None])
-    gts = plan.gt.read([gt_key for _, gt_key in plan.pairs])
-    read = count = 0.0
-    for offset, (pred_key, gt_key) in enumerate(plan.pairs):
+def _count_images(plan: Plan, first: int, accumulator: Any) -> tuple[dict[str, float], list[InputError]]:
+    """Counts image by image; one that cannot be counted does not hide the others that cannot."""
+    errors: list[InputError] = []
+    stages = {"read": 0.0, "count": 0.0}
+    at = 0
+    while at < len(plan.pairs):
+        try:
+            for counted_image in _counted(plan, first, at, accumulator, stages):
+                at = counted_image + 1
+        except InputError as error:
+            errors.append(error)
+            at += 1  # a reader that raised reads no more: a new one goes on behind the image
+    return stages, errors
+
+
+def _counted(plan: Plan, first: int, start: int, accumulator: Any, stages: dict[str, float]) -> Iterator[int]:
+    pairs = plan.pairs[start:]
+    preds = plan.pred.read([pred_key for pred_key, _ in pairs if pred_key is not None])
+    gts = plan.gt.read([gt_key for _, gt_key in pairs])
+    for offset, (pred_key, gt_key) in enumerate(pairs, start):
         began = time.perf_counter()
         gt = next(gts)
         pred = next(preds) if pred_key is not None else tasks.void_like(plan.task, gt)
@@ -103,12 +124,31 @@ def _count_images(plan: Plan, first: int, accumulator: Any) -> dict[str, float]:
             pred = tasks.resized_to(plan.task, pred, gt, plan.resize)
         middle = time.perf_counter()
         accumulator.update((replace(pred, id=gt_key),), (replace(gt, id=gt_key, order=first + offset),))
-        read += middle - began
-        count += time.perf_counter() - middle
-    return {"read": read, "count": count}
+        stages["read"] += middle - began
+        stages["count"] += time.perf_counter() - middle
+        yield offset
 
 
-def _count_batch(plan: Plan, first: int, accumulator: Any) -> dict[str, float]:
+def raise_first(errors: Sequence[InputError]) -> None:
+    """Raises the first of several errors, with the files of the first five of its code and how many there are; nothing where there is none.
+
+    Raises:
+        InputError: as told.
+    """
+    if not errors:
+        return
+    first = errors[0]
+    alike = [error for error in errors if error.code == first.code]
+    if len(errors) == 1:
+        raise first
+    files = [file for error in alike[:SHOWN] for file in error.files]
+    others = len(errors) - len(alike)
+    more = f" (and {counted(others, 'image')} with other problems)" if others else ""
+    message = first.message + more
+    raise type(first)(message, files=files, hint=first.hint, code=first.code, count=max(len(alike), first.count)) from first
+
+
+def _count_batch(plan: Plan, accumulator: Any) -> dict[str, float]:
     began = time.perf_counter()
     masks = not {"segm", "boundary"}.isdisjoint(plan.tables)  # boxes alone need no mask decoded
     gts: Any = plan.gt.read([gt_key for _, gt_key in plan.pairs], masks=masks)  # type: ignore[call-arg]
@@ -138,6 +178,9 @@ def run(
 
     Returns:
         The outcomes in the plan's order, and the timing of the engine: without start-up and compiling.
+
+    Raises:
+        InputError: images that cannot be counted: the first one's message, five examples and how many there are.
     """
     tasks.load_kernels(plan.task)
     with executors.opened(executor, workers, address) as (pool, count):
@@ -154,5 +197,6 @@ def run(
         outcomes = executors.run(pool, run_job, jobs, ended)
         engine_cpu = time.thread_time() - cpu + (sum(outcome.cpu_s for outcome in outcomes) if pool else 0.0)
         timing: dict[str, Any] = {"engine_wall_s": time.perf_counter() - wall, "engine_cpu_s": engine_cpu, "workers": count}
+    raise_first([error for outcome in outcomes for error in outcome.errors])
     timing["stages"] = {stage: sum(outcome.stages[stage] for outcome in outcomes) for stage in ("read", "count")}
     return outcomes, timing

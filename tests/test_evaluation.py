@@ -270,6 +270,22 @@ def test_alpha_channels(folders, array, code):
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_many_broken_files_are_one_message(tmp_path, workers):
+    labels = np.zeros((6, 8), np.uint8)
+    for number in range(40):
+        write(tmp_path / "gt" / f"{number:02}.png", labels)
+        write(tmp_path / "preds" / f"{number:02}.png", labels + 9 if number % 2 else labels)
+    (tmp_path / "preds" / "30.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, workers=workers, resize="nearest")
+    assert caught.value.count == 20
+    assert caught.value.files == [("pred", str(tmp_path / "preds" / f"{number:02}.png")) for number in (1, 3, 5, 7, 9)]
+    assert "image 01" in caught.value.message
+    assert "and 1 image with other problems" in caught.value.message
+    assert "20 in all" in str(caught.value)
+
+
 def test_damaged_file_is_named(folders):
     path = folders / "preds" / "b.png"
     path.write_bytes(path.read_bytes()[:-20])
