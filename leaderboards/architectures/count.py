@@ -58,10 +58,10 @@ def counted(name: str) -> dict:
     if found.suspicious:
         row["onnx_note"] = f"of unknown shape: {', '.join(sorted(found.suspicious))}"
     elif found.macs != count.macs:
-        paths = {*found.by_module, *count.by_module}
-        less = {path: count.by_module[path] - found.by_module[path] for path in paths}
-        most = max(less, key=lambda path: abs(less[path]))
-        row["onnx_note"] = f"{(count.macs - found.macs) / 1e9:.3f} G unused or constant and left out by the exporter, most in {most}"
+        parts = {".".join(path.split(".")[:2]) for path in (*found.by_module, *count.by_module)}
+        less = {part: count.within([part]) - found.within([part]) for part in parts}
+        most = max(less, key=lambda part: abs(less[part]))
+        row["onnx_note"] = f"{(count.macs - found.macs) / 1e6:.3f} M unused or constant and left out by the exporter, most in {most}"
     return row
 
 

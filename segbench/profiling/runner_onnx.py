@@ -259,7 +259,7 @@ def _export(source: TorchRunner, path: Path) -> None:
 
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), source.torch.no_grad():
             warnings.simplefilter("ignore")
             program = source.torch.onnx.export(
                 source.model, tuple(source.args), kwargs=dict(source.kwargs), dynamo=True, verbose=False, optimize=True
