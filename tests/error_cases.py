@@ -6,6 +6,7 @@ A case makes `preds/` and `gt/` in a folder and gives the command line that fail
 from __future__ import annotations
 
 import io
+import json
 import os
 import shlex
 import struct
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -44,9 +46,67 @@ def instead(folder: Path, name: str) -> Path:
     return folder / "preds" / name
 
 
+MASK = {"size": [6, 8], "counts": [13, 3, 3, 3, 3, 3, 3, 3, 14]}  # rows 1 to 3, columns 2 to 5
+SEGMENT = {"id": 5, "category_id": 1, "area": 16, "iscrowd": 0}
+
+
+def instances(folder: Path, pred: dict[str, Any] | None = None, gt: dict[str, Any] | None = None) -> list[str]:
+    """A detection and an annotation of one image, with fields of one's own."""
+    one = {"image_id": 1, "category_id": 1, "bbox": [2, 1, 4, 3], "segmentation": MASK}
+    truth = {
+        "images": [{"id": 1, "height": 6, "width": 8}],
+        "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "bus"}],
+        "annotations": [one | {"id": 1, "area": 12, "iscrowd": 0} | (gt or {})],
+    }
+    (folder / "instances.json").write_text(json.dumps(truth))
+    (folder / "results.json").write_text(json.dumps([one | {"score": 0.9} | (pred or {})]))
+    return ["evaluate", "results.json", "instances.json"]
+
+
+def panoptic(folder: Path, pred: list[dict[str, Any]] | None = None, gt: list[dict[str, Any]] | None = None) -> list[str]:
+    """One segment in a panoptic map, on both sides; with tables of one's own."""
+    ids = np.zeros((6, 8, 3), np.uint8)
+    ids[1:5, 2:6, 0] = SEGMENT["id"]
+    for side, table in (("preds", pred), ("gt", gt)):
+        (folder / side).mkdir()
+        Image.fromarray(ids).save(folder / side / "street_01.png")
+        document = {
+            "images": [{"id": 1, "file_name": "street_01.jpg", "height": 6, "width": 8}],
+            "categories": [{"id": 1, "name": "car", "isthing": 1}, {"id": 2, "name": "bus", "isthing": 1}],
+            "annotations": [{"image_id": 1, "file_name": "street_01.png", "segments_info": table or [SEGMENT]}],
+        }
+        (folder / f"{side}.json").write_text(json.dumps(document))
+    return ["evaluate", "preds.json", "gt.json"]
+
+
+def png(width: int, height: int, depth: int, colour: int, data: bytes) -> bytes:
+    """A PNG that says what it likes."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
 @case("SB101")
 def transposed(folder: Path) -> list[str]:
     return pair(folder, LABELS.T.copy())
+
+
+@case("SB102")
+def short_runs(folder: Path) -> list[str]:
+    return instances(folder, {"segmentation": {"size": [6, 8], "counts": [13, 3, 3]}})
+
+
+@case("SB103")
+def runs_along_rows(folder: Path) -> list[str]:
+    return instances(folder, {"segmentation": {"size": [6, 8], "counts": [10, 4, 4, 4, 4, 4, 18]}})
+
+
+@case("SB104")
+def width_first(folder: Path) -> list[str]:
+    return instances(folder, {"segmentation": MASK | {"size": [8, 6]}})
 
 
 @case("SB110")
@@ -72,6 +132,11 @@ def two_files(folder: Path) -> list[str]:
     return arguments
 
 
+@case("SB122")
+def no_image_id(folder: Path) -> list[str]:
+    return instances(folder, {"image_id": None})
+
+
 @case("SB130")
 def missing(folder: Path) -> list[str]:
     arguments = pair(folder)
@@ -90,6 +155,45 @@ def extra(folder: Path) -> list[str]:
 def nothing_in_common(folder: Path) -> list[str]:
     arguments = pair(folder)
     (folder / "preds" / "street_01.png").rename(folder / "preds" / "frame_0001.png")
+    return arguments
+
+
+@case("SB140")
+def no_score(folder: Path) -> list[str]:
+    return instances(folder, {"score": None})
+
+
+@case("SB150")
+def not_in_the_map(folder: Path) -> list[str]:
+    return panoptic(folder, [SEGMENT, SEGMENT | {"id": 6}])
+
+
+@case("SB152")
+def two_categories(folder: Path) -> list[str]:
+    return panoptic(folder, [SEGMENT, SEGMENT | {"category_id": 2}])
+
+
+@case("SB153")
+def impossible_id(folder: Path) -> list[str]:
+    return panoptic(folder, [SEGMENT | {"id": -5}])
+
+
+@case("SB154")
+def one_channel(folder: Path) -> list[str]:
+    arguments = panoptic(folder)
+    Image.fromarray(LABELS).save(folder / "preds" / "street_01.png")
+    return arguments
+
+
+@case("SB155")
+def wrong_area(folder: Path) -> list[str]:
+    return panoptic(folder, gt=[SEGMENT | {"area": 4}])
+
+
+@case("SB156")
+def no_map(folder: Path) -> list[str]:
+    arguments = panoptic(folder)
+    (folder / "preds" / "street_01.png").unlink()
     return arguments
 
 
@@ -113,11 +217,34 @@ def colours(folder: Path) -> list[str]:
     return pair(folder, np.stack([LABELS * 60] * 3, -1))
 
 
+@case("SB163")
+def eight_bits(folder: Path) -> list[str]:
+    pair(folder)
+    return ["evaluate", "preds", "gt", "--dataset", "cityscapes", "--format", "instance-ids", "--gt-format", "instance-ids"]
+
+
 @case("SB164")
 def alpha(folder: Path) -> list[str]:
     black = np.zeros((6, 8, 3), np.uint8)
     pair(folder, np.concatenate([black, LABELS[..., None]], -1), black)
     return ["evaluate", "preds", "gt", "--dataset", "camvid_32"]
+
+
+@case("SB165")
+def sixteen_bit_colours(folder: Path) -> list[str]:
+    arguments = panoptic(folder)
+    (folder / "preds" / "street_01.png").write_bytes(png(8, 6, 16, 2, bytes(6 * (1 + 8 * 6))))
+    return arguments
+
+
+@case("SB170")
+def two_points(folder: Path) -> list[str]:
+    return instances(folder, gt={"segmentation": [[1, 1, 2, 2]]})
+
+
+@case("SB172")
+def no_box(folder: Path) -> list[str]:
+    return [*instances(folder, {"bbox": [2, 1, 4]}), "--metrics", "bbox/*"]
 
 
 @case("SB180")
@@ -152,13 +279,8 @@ def pickled(folder: Path) -> list[str]:
 def too_large(folder: Path) -> list[str]:
     """A PNG that says it is 90,000 pixels square."""
     arguments = pair(folder)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    parts = (b"IHDR", struct.pack(">IIBBBBB", 90_000, 90_000, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(90))), (b"IEND", b"")
     for side in ("preds", "gt"):
-        (folder / side / "street_01.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+        (folder / side / "street_01.png").write_bytes(png(90_000, 90_000, 8, 0, bytes(90)))
     return arguments
 
 
