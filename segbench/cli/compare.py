@@ -246,6 +246,9 @@ def _write_text(file: str, text: str) -> None:
     say(f"wrote {file}")
 
 
+UNSEEN = 5
+"""Gate checks that passed and are underpowered: so many are told one by one."""
+
 STYLES = {"+": "green", "-": "red", "!": "red", "~": "dim", "=": "dim", "x": "dim"}
 
 
@@ -265,17 +268,20 @@ def show(comparison: Comparison) -> None:
     for label, rows in comparison.slices.items():
         console.print(_rows(f"slice {label}", rows))
     for metric, parts in comparison.contributions.items():
-        told = [f"{label} {words.change(delta)}" for label, delta in parts[:5] if delta]
-        if told:
-            console.print(f"{metric} by class, in points: {', '.join(map(escape, told))}")
+        names = [f"{label} {words.change(delta)}" for label, delta in parts[:5] if delta]
+        if names:
+            console.print(f"{metric} by class, in points: {', '.join(map(escape, names))}")
     for metric, parts in comparison.images.items():
-        told = [f"{image} {100 * delta:+.3f}" for image, delta in parts[:5]]
-        if told:
-            console.print(f"{metric} by image, in points: {', '.join(map(escape, told))}")
-    for outcome in comparison.outcomes:
-        if outcome.status not in ("passed", "skipped") or outcome.underpowered:
-            style = "red" if outcome.fails else "yellow"
-            console.print(f"[{style}]{outcome.status}[/{style}] {escape(outcome.rule)}: {escape(outcome.message)}")
+        names = [f"{image} {100 * delta:+.3f}" for image, delta in parts[:5]]
+        if names:
+            console.print(f"{metric} by image, in points: {', '.join(map(escape, names))}")
+    told = [outcome for outcome in comparison.outcomes if outcome.status not in ("passed", "skipped")]
+    unseen = [outcome for outcome in comparison.outcomes if outcome.status == "passed" and outcome.underpowered]
+    for outcome in told + unseen[:UNSEEN]:
+        style = "red" if outcome.fails else "yellow"
+        console.print(f"[{style}]{outcome.status}[/{style}] {escape(outcome.rule)}: {escape(outcome.message)}")
+    if len(unseen) > UNSEEN:
+        console.print(f"[yellow]underpowered[/yellow] are {len(unseen) - UNSEEN} more of the gate checks that passed")
     console.print(f"[dim]{escape(words.footnote(comparison))}[/dim]")
 
 

@@ -30,7 +30,7 @@ LARGE_SLICES = 40
 """Slices of one column at most; an id column would make one of each image."""
 
 COSTLY_DRAWS = 1000
-"""Replicates and permutations at most where one takes milliseconds, as AP of thousands of images does."""
+"""Replicates and permutations at most where one takes milliseconds, as of AP."""
 
 Labels = Mapping[str, Mapping[str, str]]
 NO_GATES = Policy()
@@ -229,8 +229,8 @@ def _compared(baseline: Result, candidate: Result, options: Options) -> Comparis
         notes=notes,
         method={
             "confidence": policy.confidence,
-            "replicates": policy.replicates,
-            "permutations": policy.permutations,
+            "replicates": min(task.how.replicates for task in work),
+            "permutations": min(task.permutations for task in work),
             "seed": policy.seed,
             "interval": "paired bootstrap",
             "p_value": "paired permutation",

@@ -89,6 +89,7 @@ class InstanceMeasure(Measure):
     """
 
     interval_method = "basic"
+    costly = True
 
     def __init__(self, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> None:
         super().__init__(evidence, dataset, rules)
@@ -115,8 +116,7 @@ class InstanceMeasure(Measure):
         last = len(self.rules.max_detections) - 1
         whole = [(0, last), *((area, last) for area in range(1, len(self.rules.area_ranges))), *((0, limit) for limit in range(last))]
         size = len(self.evidence.rows("detections")["image"]) * len(self.compared)
-        self.costly = size * len(whole) > AFFORDABLE
-        return whole[:1] if self.costly else whole
+        return whole if size * len(whole) <= AFFORDABLE else whole[:1]
 
     def _curve(self, family: str, area: int, limit: int) -> Curve:
         matches, detections = self.matches[family], self.evidence.rows("detections")
@@ -148,6 +148,9 @@ class InstanceMeasure(Measure):
             classes[counted].astype(np.int64),
             truths["image"][counted].astype(np.int64),
         )
+
+    def averages(self, metric: str) -> bool:
+        return bool(self.means)
 
     def truth_images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if not self.compared:

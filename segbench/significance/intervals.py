@@ -181,7 +181,7 @@ class Doubts:
     def __init__(self, subject: Measure, units: Units) -> None:
         self.noun = units.noun
         self.per_class = set(subject.families)
-        self.over_classes = set(subject.means)
+        self.averages = subject.averages
         support = subject.support(units)
         self.support = dict(zip(subject.names, support.tolist(), strict=True))
         present = support[support > 0]
@@ -206,7 +206,7 @@ class Doubts:
         family, _, label = name.rpartition("/")
         if family in self.per_class and self.support.get(label, FEW_OF_CLASS) < FEW_OF_CLASS:
             return f"the class is in only {self.support[label]} {self.noun}"
-        if name in self.over_classes and self.rare > RARE_SHARE * self.present:
+        if family not in self.per_class and self.averages(name) and self.rare > RARE_SHARE * self.present:
             return f"{self.rare} of {self.present} classes are in fewer than {FEW_OF_CLASS} {self.noun}"
         lost = float(np.isnan(replicates).mean())
         if lost > LOST_SHARE:

@@ -70,6 +70,10 @@ class Measure(ABC):
     def effects(self, other: Self, metrics: Sequence[str]) -> Values:
         """What each image alone does to a metric: the change when only that image comes from the other run, float64[N]."""
 
+    def averages(self, metric: str) -> bool:
+        """Whether a metric of the whole set is a mean over classes, which rare classes make uncertain."""
+        return metric in self.means
+
     def support(self, units: Units) -> NDArray[np.int64]:
         """int64[C]: how many units have the class in their ground truth."""
         image, label = self.truth_images()

@@ -52,6 +52,9 @@ class PanopticMeasure(SumsMeasure):
         blocks += _covering_blocks(scored, dataset.num_classes)
         self.columns = Columns.of(blocks, len(evidence.images))
 
+    def averages(self, metric: str) -> bool:
+        return True
+
     def truth_images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         size = len(self.names)
         keys = np.unique(self.scene.gt.image * size + self.scene.gt.label)

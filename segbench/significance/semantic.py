@@ -61,6 +61,9 @@ class SemanticMeasure(SumsMeasure):
         self.sorted_images = order[: int((~np.isnan(active)).sum())]
         self.active = active
 
+    def averages(self, metric: str) -> bool:
+        return metric in (*self.means, "semantic/mean_accuracy", "semantic/miou_class", "semantic/iiou")
+
     def truth_images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         kept = self.counts.gt > 0
         return self.counts.image[kept], self.counts.label[kept]
