@@ -147,6 +147,8 @@ class Result:
             cluster: A regular expression on the image ids: images of one cluster (a video, a patient, a city) are drawn together.
             seed: Equal seeds draw the same images, so that results on one data set are paired.
         """
+        if only is not None and not set(only) & set(self.tasks):
+            return self
         from segbench.significance.intervals import Resampling, intervals
         from segbench.significance.units import labels_of
 
