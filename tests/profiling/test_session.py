@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from segbench.errors import ConfigError, InputError, MissingDependencyError
-from segbench.profiling import macs_onnx, runner_onnx, session, targets
+from segbench.profiling import costs, macs_onnx, runner_onnx, session, targets
 from segbench.profiling.families import Named
 from segbench.profiling.macs_torch import Count
 from segbench.profiling.overhead import over, share
@@ -223,7 +223,7 @@ def test_ratios_of_nothing():
 
 def spec_of(**changes) -> Spec:
     quick = {"min_runs": 3, "max_runs": 5, "min_time_s": 0.0, "max_time_s": 0.2}
-    return Spec(**({"target": "", "inputs": [Tensor(shape=(3, 8, 8), dtype="float32")], "policy": quick} | changes))
+    return Spec(**({"target": "", "backend": "python", "inputs": [Tensor(shape=(3, 8, 8), dtype="float32")], "policy": quick} | changes))
 
 
 def test_a_plain_callable():
@@ -356,10 +356,10 @@ def test_energy_is_read_from_a_counter_or_not_at_all():
     runner = Scripted(1.0)
     latency = measured(runner).latency
     counter = SimpleNamespace(source="scripted", joules=lambda: 3.0 * runner.clock.time / 1e9)  # three watts
-    energy = session._energy(runner, spec_of(batch=2), latency, counter)
+    energy = costs.energy_of(runner, spec_of(batch=2), latency, counter)
     assert energy.joules_per_image == pytest.approx(3 * 0.020 / 2)
     assert energy.window_s >= 2.0
-    assert session._energy(runner, spec_of(), latency, SimpleNamespace(source="still", joules=lambda: 5.0)) is None
+    assert costs.energy_of(runner, spec_of(), latency, SimpleNamespace(source="still", joules=lambda: 5.0)) is None
 
 
 def test_memory_of_a_device_is_what_the_call_needs_beyond_the_weights():
