@@ -44,7 +44,9 @@ GROUPS = {
         {"numpy", "msgspec", "PIL", "deflate", "pycocotools", "tifffile", "rasterio", "nibabel"} | LEARNING,
     ),
     "metrics": Group(3, ("metrics", "metrics.", "significance."), (*LOW, "kernels"), {"numpy", "msgspec"}),
-    "results": Group(4, ("executors", "results", "result_schema", "storage"), (*LOW, "metrics"), {"numpy", "msgspec", "pandas", "dask", "distributed"}),
+    "results": Group(
+        4, ("executors", "results", "result_schema", "storage"), (*LOW, "metrics"), {"numpy", "msgspec", "pandas", "dask", "distributed"}
+    ),
     "evaluation": Group(
         5,
         (

@@ -118,7 +118,12 @@ def files(tmp_path_factory):
         ("masks", "instances", (), ["instance"]),
         ("boxes", "instances", ("--intervals",), ["instance"]),
         ("masks", "instances", ("--metrics", "*", "--protocol", "boundary"), ["instance"]),
-        ("masks", "instances", ("--max-dets", "1,7", "--area-ranges", "all:0-1e10,Tiny-ones:0-99", "--iou-thresholds", "0.5"), ["instance"]),
+        (
+            "masks",
+            "instances",
+            ("--max-dets", "1,7", "--area-ranges", "all:0-1e10,Tiny-ones:0-99", "--iou-thresholds", "0.5"),
+            ["instance"],
+        ),
         ("pred", "gt", ("--metrics", "boundary_pq"), ["panoptic"]),
         ("pred", "gt", ("--task", "all", "--intervals"), ["panoptic", "semantic", "instance"]),
     ],
