@@ -88,7 +88,8 @@ def run_job(job: Job) -> Outcome:
     plan = job.plan
     accumulator = tasks.accumulator(plan.task, plan.dataset, plan.tables, plan.rules)
     if tasks.takes_batches(plan.task):
-        stages, errors = _count_batch(plan, accumulator), []
+        stages = _count_batch(plan, accumulator)
+        errors: list[InputError] = []
     else:
         stages, errors = _count_images(plan, job.first, accumulator)
     prints = {}

@@ -1,93 +1,12 @@
-"""Polygons from their JSON to spans of pixels, on the grid of fifths of a pixel on which pycocotools draws.
-
-Crossings are sorted before spans are made of them.
-"""
+"""Polygons to spans of pixels, on the grid of fifths of a pixel on which pycocotools draws; sorting lies between the two kernels."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from segbench.kernels._jit import F8, I4, I8, U1, U8, kernel, ro, rw
-from segbench.kernels.coco_rows import float_bits
+from segbench.kernels._jit import F8, I4, I8, U1, kernel, ro, rw
 
 PART_BITS, PIXEL_BITS = 10, 31
-_ONE = np.uint64(1)
-
-
-@kernel(I8(ro(U1), ro(I8), ro(I8), rw(I8), rw(I8), rw(I8), rw(I8), rw(U1)))
-def read_polygons(text, starts, stops, points, ends, masks, parts, status):
-    """Numbers of polygons out of JSON that is known to be valid.
-
-    Args:
-        text: uint8[B], all pieces of JSON. starts, stops: int64[M], the bytes of each: a list of lists of numbers.
-        points: int64[N], out: the bits of the float64; N at least half the bytes plus one per mask.
-        ends: int64[P], out: where each polygon ends in `points`; P at least N / 6. masks: int64[P], parts: int64[P], out: which mask
-            it is a part of, and which part.
-        status: uint8[M], out: 1 where a mask is written in another way, or is none that can be drawn; it then has no polygons here.
-
-    Returns:
-        How many polygons there are.
-    """
-    used = U8(0)
-    count = 0
-    for row in range(len(starts)):
-        at = U8(starts[row])
-        stop = U8(stops[row])
-        before = used
-        polygons = count
-        first = used
-        depth = 0
-        good = False
-        while at < stop:
-            byte = text[at]
-            at += _ONE
-            if byte == 44 or byte <= 32:
-                continue
-            if byte == 91 and depth < 2:
-                depth += 1
-                first = used
-            elif byte == 93 and depth == 2:
-                size = used - first
-                part = count - polygons
-                if size < 6 or size & _ONE or part >> PART_BITS:
-                    break
-                ends[count] = I8(used)
-                masks[count] = row
-                parts[count] = part
-                count += 1
-                depth = 1
-            elif byte == 93:
-                good = count > polygons
-                break
-            elif depth < 2:
-                break
-            else:
-                digits = U8(byte - 48) if byte != 45 else U8(0)
-                point = U8(0)
-                length = at
-                while at < stop and (text[at] == 46 or (text[at] >= 48 and text[at] <= 57)):
-                    if text[at] == 46:
-                        point = at
-                    else:
-                        digits = digits * U8(10) + U8(text[at] - 48)
-                    at += _ONE
-                length = at - length
-                fraction = at - point - _ONE if point else U8(0)
-                bits = float_bits(digits, -I8(fraction))
-                # text that is no number, such as null, ends here like a number with too many digits or an exponent
-                if length > 18 or bits < 0 or (byte != 45 and (byte < 48 or byte > 57)) or (at < stop and text[at] > 93):
-                    break
-                if at < stop and text[at] == 69:
-                    break
-                points[used] = bits | (-9223372036854775808 if byte == 45 else 0)
-                used += _ONE
-        if not good:
-            used = before
-            count = polygons
-        status[row] = 0 if good else 1
-    return count
 
 
 @kernel(I8(ro(F8), ro(I8), ro(I8), ro(I8), ro(I4, 2), rw(I8)))
