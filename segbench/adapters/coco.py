@@ -79,12 +79,12 @@ def predictions(
     if dropped:
         notes.append(f"{dropped} detections of categories that {dataset.name} does not have were left out")
     segmentations: Segmentations | None = columns.segmentations
-    boxed = np.isfinite(columns.boxes).all(1)
     without = int((columns.segmentations.kinds == NONE).sum())
     if without == len(columns.scores) and not boxes_are_masks and without:
         segmentations = None
+        boxed = np.isfinite(columns.boxes)
         if not boxed.all():
-            row = int(np.flatnonzero(~boxed)[0])
+            row = int(np.flatnonzero(~boxed.all(1))[0])
             raise FormatError(f"detection {row} (image {images[row]}) has neither mask nor box", files=[path], code="SB172")
     elif without:
         segmentations = boxes_as_masks(columns.segmentations, columns.boxes)

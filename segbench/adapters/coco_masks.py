@@ -110,8 +110,9 @@ def decode(rows: Segmentations, sizes: NDArray[np.int32], boxes: NDArray[np.floa
 
 
 def _check_sizes(rows: Segmentations, sizes: NDArray, full: NDArray, name: Callable[[int], str], file: str) -> None:
-    differing = np.flatnonzero(((rows.sizes != full) & (rows.sizes >= 0)).any(1))
-    if len(differing):
+    differs = (rows.sizes != full) & (rows.sizes >= 0)
+    if differs.any():
+        differing = np.flatnonzero(differs.any(1))
         row = int(differing[0])
         stated, image = rows.sizes[row], full[row]
         swapped = stated[0] == image[1] and stated[1] == image[0]
@@ -128,8 +129,9 @@ def _check_sizes(rows: Segmentations, sizes: NDArray, full: NDArray, name: Calla
         raise FormatError(
             f"the size of the image of {name(row)} is not known", files=[file], hint="add height and width to the ground truth's images"
         )
-    if (full.astype(np.int64).prod(1) > MAX_PIXELS).any():
-        row = int(np.flatnonzero(full.astype(np.int64).prod(1) > MAX_PIXELS)[0])
+    pixels = full[:, 0].astype(np.int64) * full[:, 1]
+    if (pixels > MAX_PIXELS).any():
+        row = int(np.argmax(pixels > MAX_PIXELS))
         raise FormatError(f"the image of {name(row)} has more than 2^31 pixels", files=[file], code="SB192")
 
 

@@ -216,7 +216,8 @@ def _stated(segmentations: Segmentations, image: NDArray[np.int32], sizes: NDArr
 
 def row_major(masks: Masks, boxes: NDArray[np.float64], sizes: NDArray[np.int32]) -> int | None:
     """A mask whose runs were written along the rows, if most masks tell so: their boxes are not those stated, unless read that way."""
-    told = np.flatnonzero(np.isfinite(boxes).all(1) & (masks.areas > 0))
+    stated: Any = True if np.isfinite(boxes).all() else np.isfinite(boxes).all(1)
+    told = np.flatnonzero((masks.areas > 0) & stated)
     wrong = told[_box_iou(masks.boxes[told], boxes[told]) < 0.5]
     if 2 * len(wrong) <= len(told):
         return None
@@ -235,9 +236,13 @@ def _row_major_box(spans: NDArray[np.int32], width: int) -> list[float]:
 
 
 def _box_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    ends = np.minimum(first[:, :2] + first[:, 2:], second[:, :2] + second[:, 2:])
-    inner = np.maximum(ends - np.maximum(first[:, :2], second[:, :2]), 0).prod(1)
-    return inner / np.maximum(first[:, 2:].prod(1) + second[:, 2:].prod(1) - inner, 1e-9)
+    # by columns: NumPy reduces along an axis of length two twenty times slower
+    sides = [
+        np.minimum(first[:, at] + first[:, at + 2], second[:, at] + second[:, at + 2]) - np.maximum(first[:, at], second[:, at])
+        for at in (0, 1)
+    ]
+    inner = np.maximum(sides[0], 0) * np.maximum(sides[1], 0)
+    return inner / np.maximum(first[:, 2] * first[:, 3] + second[:, 2] * second[:, 3] - inner, 1e-9)
 
 
 def canonical(ids: Sequence[ImageId]) -> tuple[ImageId, ...]:

@@ -158,7 +158,7 @@ def _instances(batch: InstanceBatch) -> Table:
 
 def boxes_of(batch: InstanceBatch) -> NDArray[np.float64]:
     """float64[M, 4]: the stated boxes, those of the masks where none is stated."""
-    if batch.masks is None:
+    if batch.masks is None or np.isfinite(batch.boxes).all():
         return batch.boxes
     stated = np.isfinite(batch.boxes).all(axis=1, keepdims=True)
     return np.where(stated, batch.boxes, batch.masks.boxes)
