@@ -7,7 +7,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.kernels.pairs import count_pairs_u8, pair_runs_i32
+from segbench.kernels.pairs import count_pairs_u8
 from segbench.samples import LabelMap
 
 RUNS = 1 << 14
@@ -47,6 +47,8 @@ def _byte_pairs(pred: NDArray[np.uint8], gt: NDArray[np.uint8]) -> Pairs:
 
 
 def _run_pairs(pred: NDArray[np.int32], gt: NDArray[np.int32]) -> Pairs:
+    from segbench.kernels.pair_runs import pair_runs_i32
+
     pairs, lengths, filled = np.empty((RUNS, 2), np.int32), np.empty(RUNS, np.int64), np.zeros(1, np.int64)
     keys, pixels = np.zeros(0, np.int64), np.zeros(0, np.int64)
     at = 0
