@@ -183,7 +183,7 @@ def run(
     Raises:
         InputError: images that cannot be counted: the first one's message, five examples and how many there are.
     """
-    tasks.load_kernels(plan.task)
+    tasks.load_kernels(plan.task, plan.tables)
     with executors.opened(executor, workers, address) as (pool, count):
         jobs = shards(plan, count)
         done = 0

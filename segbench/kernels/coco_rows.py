@@ -323,7 +323,7 @@ def scan_rows(data, start, end, ids, scores, boxes, sizes, text, ends, state):
                 exponent += -power if minus else power
             if significant > 19:
                 return
-            if key in (SCORE, BBOX):
+            if key == SCORE or key == BBOX:  # noqa: SIM109 - "in" compiles another function
                 bits = float_bits(digits, exponent)
                 if bits < 0:
                     return

@@ -240,10 +240,12 @@ def _box_pairs(pred: InstanceBatch, gt: InstanceBatch, starts: NDArray[np.int64]
                 hint="add its bbox, or evaluate masks alone: --metrics 'segm/*'",
                 code="SB172",
             )
+    from segbench.kernels import box_iou
+
     crowd = gt.flags & CROWD
 
     def call(first: int, *out: NDArray) -> int:
-        return iou.overlap_boxes(
+        return box_iou.overlap_boxes(
             *(pred.image, pred.category, np.ascontiguousarray(boxes)),
             *(starts, gt.category, crowd, np.ascontiguousarray(truths), floor, int(cross), first),
             *out,

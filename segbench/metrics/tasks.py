@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -34,9 +34,9 @@ def takes_batches(task: str) -> bool:
     return task == "instance"
 
 
-def load_kernels(task: str) -> None:
-    """Loads what the task's inner loops need, compiling it where it never was: start-up, not work."""
-    for name in KERNELS[task]:
+def load_kernels(task: str, tables: Collection[str]) -> None:
+    """Loads what the task's inner loops need for some tables, compiling it where it never was: start-up, not work."""
+    for name in (*KERNELS[task], *(("box_iou",) if task == "instance" and "bbox" in tables else ())):
         import_module(f"segbench.kernels.{name}")
 
 
