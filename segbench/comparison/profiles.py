@@ -204,7 +204,7 @@ def _medians(values: NDArray[np.float64], replicates: int, seed: int) -> NDArray
     found = []
     for first in range(0, replicates, 256):
         weights = np.zeros((min(256, replicates - first), len(values)), np.uint8)
-        resampling.draw_weights(seed, first, weights)
+        resampling.draw(seed, first, 0, weights)
         below = np.cumsum(weights, 1, dtype=np.int64)
         found.append(values[np.argmax(2 * below >= len(values), 1)])
     return np.concatenate(found)

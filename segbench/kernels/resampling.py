@@ -19,30 +19,24 @@ def mix(state):
     return state ^ (state >> U8(31))
 
 
-@kernel(types.void(U8, U8, rw(U1, 2)))
-def draw_weights(seed, first, weights):
-    """How often each unit is drawn when as many units as there are, are drawn with replacement.
+@kernel(types.void(U8, U8, I8, rw(U1, 2)))
+def draw(seed, first, coins, drawn):
+    """How often each unit is drawn when as many units as there are, are drawn with replacement; or a fair coin for each unit.
 
     Args:
-        seed: Any number. first: Number of the first replicate.
-        weights: uint8[B, U], out, zeros: one row per replicate.
+        seed: Any number. first: Number of the first replicate. coins: Not 0 for coins.
+        drawn: uint8[B, U], out, zeros: one row per replicate.
     """
-    units = weights.shape[1]
-    for row in range(weights.shape[0]):
-        state = mix(mix(seed) + (first + U8(row)) * U8(0x9E3779B97F4A7C15))
-        for _ in range(units):
+    units = drawn.shape[1]
+    for row in range(drawn.shape[0]):
+        state = mix(mix(~seed if coins else seed) + (first + U8(row)) * U8(0x9E3779B97F4A7C15))
+        for unit in range(units):
             state += U8(0x9E3779B97F4A7C15)
-            weights[row, int(float(mix(state) >> U8(11)) * 1.1102230246251565e-16 * units)] += 1
-
-
-@kernel(types.void(U8, U8, rw(U1, 2)))
-def draw_swaps(seed, first, swaps):
-    """A fair coin per replicate and unit: uint8[B, U], out, 0 or 1."""
-    for row in range(swaps.shape[0]):
-        state = mix(mix(~seed) + (first + U8(row)) * U8(0x9E3779B97F4A7C15))
-        for unit in range(swaps.shape[1]):
-            state += U8(0x9E3779B97F4A7C15)
-            swaps[row, unit] = mix(state) >> U8(63)
+            bits = mix(state)
+            if coins:
+                drawn[row, unit] = bits >> U8(63)
+            else:
+                drawn[row, int(float(bits >> U8(11)) * 1.1102230246251565e-16 * units)] += 1
 
 
 @kernel(types.void(ro(I8), ro(I4), ro(F8), ro(U1, 2), rw(F8, 2)))

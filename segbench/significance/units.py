@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,13 +85,13 @@ def labels_of(ids: Sequence[ImageId], spec: str, table: Mapping[str, Mapping[str
 
 def bootstrap(units: Units, replicates: int, seed: int = 0) -> Iterator[Weights]:
     """Weights of images, uint8[B, N] at a time: how often each one's unit was drawn."""
-    return _drawn(units, replicates, seed, resampling.draw_weights)
+    return _drawn(units, replicates, seed, coins=False)
 
 
 def swaps(units: Units, permutations: int, seed: int = 0) -> Iterator[Weights]:
     """Which images change sides, uint8[P, N] at a time; all assignments where there are few units."""
     if units.count > ENUMERATED:
-        return _drawn(units, permutations, seed, resampling.draw_swaps)
+        return _drawn(units, permutations, seed, coins=True)
     every = np.array(list(itertools.product((0, 1), repeat=units.count)), np.uint8).reshape(-1, units.count)
     return iter([every[:, units.of]])
 
@@ -114,10 +114,10 @@ def _shuffled(number: int, seed: int) -> NDArray[np.int64]:
     return np.argsort(state, kind="stable")
 
 
-def _drawn(units: Units, number: int, seed: int, draw: Callable) -> Iterator[Weights]:
+def _drawn(units: Units, number: int, seed: int, coins: bool) -> Iterator[Weights]:
     for first, stop in _chunks(number, len(units.of)):
         drawn = np.zeros((stop - first, units.count), np.uint8)
-        draw(seed, first, drawn)
+        resampling.draw(seed, first, int(coins), drawn)
         yield drawn[:, units.of]
 
 
