@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from segbench.errors import ConfigError
@@ -179,6 +181,23 @@ _SEMANTIC = (
 
 METRICS: dict[str, MetricInfo] = {info.id: info for info in _SEMANTIC}
 """Every metric by id."""
+
+
+def chosen_of(infos: Mapping[str, MetricInfo], patterns: Iterable[str] | None) -> tuple[str, ...]:
+    """The ids that `--metrics` patterns fit, with or without the task, in the order of `infos`; None: all but those that must be asked for.
+
+    Raises:
+        ConfigError: a pattern fits no metric.
+    """
+    if patterns is None:
+        return tuple(name for name, info in infos.items() if not info.asked)
+    chosen: set[str] = set()
+    for pattern in patterns:
+        found = [name for name in infos if fnmatchcase(name, pattern) or fnmatchcase(name.partition("/")[2], pattern)]
+        if not found:
+            raise ConfigError(f"no metric fits {pattern!r}", hint=f"there are: {', '.join(infos)}")
+        chosen.update(found)
+    return tuple(name for name in infos if name in chosen)
 
 
 def every() -> dict[str, MetricInfo]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
-from segbench.errors import ConfigError
 from segbench.evidence import Evidence, Table
 from segbench.metrics import panoptic_boundary, panoptic_matching, panoptic_segments
 from segbench.metrics.accumulator import MapAccumulator, check_evidence
 from segbench.metrics.base import Scores, defined, defined_list
+from segbench.metrics.catalogue import chosen_of
 from segbench.metrics.panoptic_analysis import suspicions as suspicions
 from segbench.metrics.panoptic_catalogue import METRICS
 from segbench.metrics.panoptic_matching import Matches, Scene
@@ -157,15 +156,7 @@ def choose(patterns: Iterable[str] | None) -> tuple[str, ...]:
     Raises:
         ConfigError: a pattern fits no metric.
     """
-    if patterns is None:
-        return tuple(name for name in COMPUTE if not METRICS[name].asked)
-    chosen = []
-    for pattern in patterns:
-        found = [name for name in COMPUTE if fnmatchcase(name, pattern) or fnmatchcase(name.partition("/")[2], pattern)]
-        if not found:
-            raise ConfigError(f"no metric fits {pattern!r}", hint=f"there are: {', '.join(COMPUTE)}")
-        chosen += found
-    return tuple(name for name in COMPUTE if name in chosen)
+    return chosen_of({name: METRICS[name] for name in COMPUTE}, patterns)
 
 
 def tables_for(metrics: Iterable[str]) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
@@ -12,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
-from segbench.errors import ConfigError, FormatError
+from segbench.errors import FormatError
 from segbench.evidence import Evidence, Table
 from segbench.metrics import boundaries, cityscapes, confusion, per_image
 from segbench.metrics import suspicions as suspicious
 from segbench.metrics.accumulator import MapAccumulator, check_evidence
 from segbench.metrics.base import Scores, defined, defined_list
-from segbench.metrics.catalogue import METRICS
+from segbench.metrics.catalogue import METRICS, chosen_of
 from segbench.metrics.labels import pair_classes
 from segbench.metrics.pairs import label_pairs
 from segbench.protocols import RuleSet
@@ -171,16 +170,7 @@ def choose(patterns: Iterable[str] | None) -> tuple[str, ...]:
     Raises:
         ConfigError: a pattern fits no metric.
     """
-    usual = tuple(name for name in COMPUTE if not METRICS[name].asked)
-    if patterns is None:
-        return usual
-    chosen = []
-    for pattern in patterns:
-        found = [name for name in COMPUTE if fnmatchcase(name, pattern) or fnmatchcase(name.partition("/")[2], pattern)]
-        if not found:
-            raise ConfigError(f"no metric fits {pattern!r}", hint=f"there are: {', '.join(COMPUTE)}")
-        chosen += found
-    return tuple(name for name in COMPUTE if name in chosen)
+    return chosen_of({name: METRICS[name] for name in COMPUTE}, patterns)
 
 
 def tables_for(metrics: Iterable[str]) -> tuple[str, ...]:

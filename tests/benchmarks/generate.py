@@ -1,6 +1,6 @@
 """Makes the workloads of the benchmarks, or finds them where they were made before.
 
-    python tests/benchmarks/generate.py coco --count 50 --work /tmp/segbench-bench
+    python tests/benchmarks/generate.py coco --count 50 --work runs/workloads
 
 One line of JSON says what the workload is, where its two sides are, and what to say about it.
 """

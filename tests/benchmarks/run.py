@@ -1,7 +1,7 @@
 """Measures segbench beside its peers and writes `leaderboards/speed/{task}.{md,json}`.
 
     python tests/benchmarks/run.py --peers-python PEERS/bin/python            # everything, about a quarter of an hour
-    python tests/benchmarks/run.py --workloads city,coco500 --count 12 --rounds 2 --out /tmp/speed
+    python tests/benchmarks/run.py --workloads city,coco500 --count 12 --rounds 2 --out runs/speed
 
 Contestants take turns, one process each, for several rounds; figures are medians. Scores are compared first: nothing is written where one
 differs. CPU seconds and peak memory are what the operating system counted for the process; `engine` is what the process counted itself
