@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from segbench import datasets, protocols
 from segbench.errors import ComparabilityError, ConfigError
-from segbench.kernels import resampling
 from segbench.metrics.semantic import SemanticAccumulator, scores
 from segbench.samples import LabelMap
+from segbench.significance import draws
 from segbench.significance import units as drawing
 from segbench.significance.intervals import Resampling, interval, intervals, replicate
 from segbench.significance.measure import measure
@@ -50,7 +50,7 @@ def test_the_generator_is_splitmix64():
     state, found = 1234567, []
     for _ in range(5):
         state = (state + 0x9E3779B97F4A7C15) % 2**64
-        found.append(int(resampling.mix(np.uint64(state))))
+        found.append(int(draws.mix(np.array([state], np.uint64))[0]))
     assert found == [
         6457827717110365317,
         3203168211198807973,

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from segbench.errors import SHOWN, ComparabilityError, ConfigError
 from segbench.gates import Outcome, Policy, judge, status_of
-from segbench.kernels import resampling
 from segbench.profiling.profiles import Profiles, runtime, workload
 from segbench.profiling.records import Record
+from segbench.significance import draws
 from segbench.significance.paired import Difference, detectable_factor
 
 METRICS = {
@@ -203,8 +203,7 @@ def _medians(values: NDArray[np.float64], replicates: int, seed: int) -> NDArray
     """Medians of resamples of sorted values: the lower one of an even number."""
     found = []
     for first in range(0, replicates, 256):
-        weights = np.zeros((min(256, replicates - first), len(values)), np.uint8)
-        resampling.draw(seed, first, 0, weights)
+        weights = draws.counts(seed, first, min(256, replicates - first), len(values))
         below = np.cumsum(weights, 1, dtype=np.int64)
         found.append(values[np.argmax(2 * below >= len(values), 1)])
     return np.concatenate(found)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from segbench.errors import ConfigError
 from segbench.evidence import id_order
-from segbench.kernels import resampling
 from segbench.samples import ImageId
+from segbench.significance import draws
 
 CHUNK_BYTES = 1 << 25
 """Weights that are held at a time."""
@@ -85,40 +85,27 @@ def labels_of(ids: Sequence[ImageId], spec: str, table: Mapping[str, Mapping[str
 
 def bootstrap(units: Units, replicates: int, seed: int = 0) -> Iterator[Weights]:
     """Weights of images, uint8[B, N] at a time: how often each one's unit was drawn."""
-    return _drawn(units, replicates, seed, coins=False)
+    for first, stop in _chunks(replicates, len(units.of)):
+        yield draws.counts(seed, first, stop - first, units.count)[:, units.of]
 
 
 def swaps(units: Units, permutations: int, seed: int = 0) -> Iterator[Weights]:
     """Which images change sides, uint8[P, N] at a time; all assignments where there are few units."""
-    if units.count > ENUMERATED:
-        return _drawn(units, permutations, seed, coins=True)
-    every = np.array(list(itertools.product((0, 1), repeat=units.count)), np.uint8).reshape(-1, units.count)
-    return iter([every[:, units.of]])
+    if units.count <= ENUMERATED:
+        yield np.array(list(itertools.product((0, 1), repeat=units.count)), np.uint8).reshape(-1, units.count)[:, units.of]
+        return
+    for first, stop in _chunks(permutations, len(units.of)):
+        yield draws.coins(seed, first, stop - first, units.count)[:, units.of]
 
 
 def jackknife(units: Units, groups: int = 200, seed: int = 0) -> Iterator[Weights]:
     """All images but those of one unit, or but one random group of units where there are many."""
     count = min(units.count, groups)
     group = np.empty(units.count, np.int64)
-    group[_shuffled(units.count, seed)] = np.arange(units.count) % max(count, 1)
+    group[draws.shuffled(units.count, seed)] = np.arange(units.count) % max(count, 1)
     of = group[units.of]
     for first, stop in _chunks(count, len(units.of)):
         yield (np.arange(first, stop)[:, None] != of).astype(np.uint8)
-
-
-def _shuffled(number: int, seed: int) -> NDArray[np.int64]:
-    """A random order of 0 to number - 1, by the output function of SplitMix64."""
-    state = (np.arange(number, dtype=np.uint64) + np.uint64(seed + 1)) * np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.argsort(state, kind="stable")
-
-
-def _drawn(units: Units, number: int, seed: int, coins: bool) -> Iterator[Weights]:
-    for first, stop in _chunks(number, len(units.of)):
-        drawn = np.zeros((stop - first, units.count), np.uint8)
-        resampling.draw(seed, first, int(coins), drawn)
-        yield drawn[:, units.of]
 
 
 def _chunks(number: int, images: int) -> Iterator[tuple[int, int]]:
