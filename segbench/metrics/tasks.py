@@ -22,7 +22,14 @@ TASKS = Registry(
     },
 )
 
-KERNELS = {"semantic": ("png", "pairs"), "instance": ("coco_rows", "polygons", "rle", "iou", "matching"), "panoptic": ("png", "panoptic")}
+KERNELS = {
+    "semantic": ("png.unfilter_rows", "pairs.count_pairs_u8"),
+    "panoptic": ("png.unfilter_rows", "panoptic.count_segment_pairs"),
+    "instance": ("coco_rows.scan_rows", "matching.rank_in_groups", "matching.match_pairs", "matching.accumulate_curves"),
+    "segm": ("rle.decode_counts", "iou.overlap_masks"),
+    "bbox": ("box_iou.overlap_boxes",),
+}
+"""What nearly every run of a task, and every run with an evidence table, calls."""
 
 
 def _module(task: str) -> Any:
@@ -36,8 +43,9 @@ def takes_batches(task: str) -> bool:
 
 def load_kernels(task: str, tables: Collection[str]) -> None:
     """Loads what the task's inner loops need for some tables, compiling it where it never was: start-up, not work."""
-    for name in (*KERNELS[task], *(("box_iou",) if task == "instance" and "bbox" in tables else ())):
-        import_module(f"segbench.kernels.{name}")
+    for name in (kernel for part in (task, *tables) for kernel in KERNELS.get(part, ())):
+        file, _, function = name.partition(".")
+        getattr(import_module(f"segbench.kernels.{file}"), function).load()
 
 
 def void_like(task: str, gt: Any) -> Any:
