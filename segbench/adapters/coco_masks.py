@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -87,9 +88,11 @@ def decode(rows: Segmentations, sizes: NDArray[np.int32], boxes: NDArray[np.floa
         masks = polygon_masks(outlines, full[drawn])
         if len(drawn) == len(rows.kinds):
             return masks
-        others = np.setdiff1d(np.arange(len(rows.kinds)), drawn)
+        written = np.ones(len(rows.kinds), bool)
+        written[drawn] = False
+        others = np.flatnonzero(written)
         rest = decode(rows.take(others), full[others], boxes[others], lambda row: name(int(others[row])), file)
-        return joined(masks, rest).take(np.argsort(np.concatenate((drawn, others))))
+        return woven(masks, rest, written)
     if (rows.kinds != COUNTS).any():
         rows = _spelled(rows, full, name, file)
     lengths = rows.stops - rows.starts
@@ -135,14 +138,22 @@ def _check_sizes(rows: Segmentations, sizes: NDArray, full: NDArray, name: Calla
         raise FormatError(f"the image of {name(row)} has more than 2^31 pixels", files=[file], code="SB192")
 
 
-def joined(first: Masks, second: Masks) -> Masks:
-    """The masks of both, one after the other."""
-    return Masks(
-        np.concatenate((first.spans, second.spans)),
-        np.concatenate((first.offsets, second.offsets[1:] + first.offsets[-1])),
-        np.concatenate((first.areas, second.areas)),
-        np.concatenate((first.boxes, second.boxes)),
-    )
+def woven(first: Masks, second: Masks, from_second: NDArray[np.bool_]) -> Masks:
+    """The masks of both, each in its own order.
+
+    Args:
+        from_second: bool[M], which of all are of the second.
+    """
+    counts, areas, boxes = np.empty(len(from_second), np.int64), np.empty(len(from_second), np.int64), np.empty((len(from_second), 4))
+    for side, places in ((first, ~from_second), (second, from_second)):
+        counts[places], areas[places], boxes[places] = np.diff(side.offsets), side.areas, side.boxes
+    seconds = np.concatenate(([0], np.cumsum(from_second)))
+    cuts = [0, *(np.flatnonzero(from_second[1:] != from_second[:-1]) + 1).tolist(), len(from_second)]
+    pieces = []
+    for start, stop in pairwise(cuts):
+        side, before = (second, int(seconds[start])) if from_second[start] else (first, start - int(seconds[start]))
+        pieces.append(side.spans[side.offsets[before] : side.offsets[before + stop - start]])
+    return Masks(np.concatenate(pieces), np.concatenate(([0], np.cumsum(counts))), areas, boxes)
 
 
 def _shape(rows: Segmentations, row: int, boxes: NDArray[np.float64], name: Callable[[int], str], file: str) -> list[list[float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
@@ -158,7 +159,7 @@ class CocoInstances:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
+        state = {name: value for name, value in self.__dict__.items() if name not in ("_stated", "_stretches")}
         if self.segmentations is not None:
             state["segmentations"] = self.segmentations.packed()
         return state
@@ -177,20 +178,33 @@ class CocoInstances:
     def fingerprint(self, key: ImageId) -> bytes:
         """sha256 of everything the file says about one image."""
         place = self.places[key]
-        rows = slice(int(self.starts[place]), int(self.starts[place + 1]))
         digest = hashlib.sha256(repr(key).encode())
-        for column in (self.category, self.scores, self.boxes):
-            digest.update(np.ascontiguousarray(column[rows]).data)
+        digest.update(self._stated[self.starts[place] : self.starts[place + 1]].data)
         if self.segmentations is not None:
-            part = self.segmentations
-            digest.update(np.ascontiguousarray(part.sizes[rows]).data)
-            starts, stops = part.starts[rows], part.stops[rows]
-            digest.update(np.ascontiguousarray(stops - starts).data)
-            cuts = np.flatnonzero(stops[:-1] != starts[1:]) + 1  # one image's masks mostly stand together
-            starts, stops = np.append(starts[:1], starts[cuts]), np.append(stops[cuts - 1], stops[-1:])
-            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-                digest.update(part.text[start:stop].data)
+            cuts, starts, stops = self._stretches
+            for stretch in range(cuts[place], cuts[place + 1]):
+                digest.update(self.segmentations.text[starts[stretch] : stops[stretch]].data)
         return digest.digest()
+
+    @cached_property
+    def _stated(self) -> NDArray[np.uint8]:
+        """The bytes of everything but the masks' text, row by row."""
+        columns: list[NDArray] = [self.category, self.scores, self.boxes]
+        if self.segmentations is not None:
+            columns += [self.segmentations.sizes, self.segmentations.stops - self.segmentations.starts]
+        return np.hstack([np.ascontiguousarray(column).reshape(len(column), -1).view(np.uint8) for column in columns])
+
+    @cached_property
+    def _stretches(self) -> tuple[list[int], list[int], list[int]]:
+        """Stretches of text in which masks stand together: where each image's begin in the lists behind, where they start and stop."""
+        assert self.segmentations is not None
+        starts, stops = self.segmentations.starts, self.segmentations.stops
+        begins = np.ones(len(starts) + 1, bool)
+        begins[1:-1] = stops[:-1] != starts[1:]
+        begins[self.starts] = True
+        first = np.flatnonzero(begins[:-1])
+        last = np.flatnonzero(begins[1:])
+        return np.searchsorted(first, self.starts).tolist(), starts[first].tolist(), stops[last].tolist()
 
     def _name(self, row: int) -> str:
         image = self.keys[int(np.searchsorted(self.starts, row, "right")) - 1]

@@ -90,7 +90,7 @@ def polygon_masks(outlines: Outlines, sizes: NDArray[np.int32]) -> Masks:
     sizes = np.ascontiguousarray(sizes, np.int32)
     keys = np.empty(_most_crossings(points, starts, sizes[masks, 1]), np.int64)
     keys = keys[: kernels.cross_columns(points, starts, masks, parts, sizes, keys)]
-    keys.sort()
+    keys.sort(kind="stable")  # merges the runs that outlines give, several times faster than sorting anew
     count = len(sizes)
     spans = np.empty((len(keys) // 2 + count, 2), np.int32)
     found = Masks(spans, np.empty(count + 1, np.int64), np.empty(count, np.int64), np.empty((count, 4)))
@@ -99,8 +99,9 @@ def polygon_masks(outlines: Outlines, sizes: NDArray[np.int32]) -> Masks:
 
 
 def _most_crossings(points: NDArray[np.float64], starts: NDArray[np.int64], widths: NDArray[np.int32]) -> int:
-    """Columns of the images that the edges span, those that close a polygon too, and two for each edge."""
+    """Columns of the images that the edges span, and two for each edge."""
     columns = np.clip(points[::2], 0, np.repeat(widths, np.diff(starts) // 2))
     steps = np.abs(np.diff(columns, append=0.0))
-    closing = columns[starts[:-1] // 2] + columns[starts[1:] // 2 - 1]
-    return int(steps.sum() + closing.sum()) + 3 * len(points) + 16
+    last = starts[1:] // 2 - 1
+    steps[last] = np.abs(columns[last] - columns[starts[:-1] // 2])
+    return int(steps.sum()) + len(points) + 16

@@ -49,13 +49,18 @@ def match_pairs(
         keep: 1 to write `det_gt` and `gt_det`.
         taken: uint64[G, A], scratch, zeros.
         matched, ignored: uint64[S, A], out: bit t is threshold t.
-        det_gt: int64[S, A, T], out, the matched ground truth or -1; gt_det: int64[G, A, T], the entry of `order` or -1, preset to -1.
+        det_gt: int64[S, A, T], out, the matched ground truth; gt_det: int64[G, A, T], the entry of `order`; both preset to -1.
     """
     for at in range(len(order)):
+        most = 0.0
+        for pair in range(starts[at], stops[at]):
+            most = max(most, pair_iou[pair])
         for area in range(gt_ignored.shape[1]):
             matched[at, area] = 0
             ignored[at, area] = 0
             for threshold in range(len(thresholds)):
+                if thresholds[threshold] > most:
+                    continue
                 bit = U8(1) << U8(threshold)
                 best = thresholds[threshold]
                 found = -1
@@ -80,113 +85,115 @@ def match_pairs(
                         ignored[at, area] |= bit
                     if keep:
                         gt_det[found, area, threshold] = at
-                if keep:
-                    det_gt[at, area, threshold] = found
+                        det_gt[at, area, threshold] = found
 
 
 @kernel(
     types.void(
-        *(ro(I8), ro(I8), ro(I4), ro(F8), ro(I4), ro(U8, 2), ro(U8, 2), ro(U1, 2), ro(I8, 2), ro(I8), ro(F8)),
-        *(rw(F8, 2), rw(F8, 2), rw(I8, 2), rw(F8, 5), rw(F8, 4), rw(F8, 5)),
+        *(ro(I8), ro(I8), ro(I8), ro(I8), ro(I4), ro(I4), ro(F8), ro(U8, 2), ro(U8, 2), ro(U1, 2), ro(I8, 2), ro(I8), ro(F8)),
+        *(rw(I8, 3), rw(I8), rw(I8), rw(F8, 2), rw(I8, 2), rw(F8, 5), rw(F8, 4), rw(F8, 5)),
     )
 )
 def accumulate_curves(
     starts,
     order,
+    near,
+    near_starts,
+    near_ranks,
     ranks,
     scores,
-    rows,
-    matched,
-    ignored,
+    true,
+    false,
     outside,
     num_gt,
     max_detections,
     recall_thresholds,
+    far,
+    hits,
+    misses,
     precisions,
-    recalls,
-    positions,
+    rows,
     out_precision,
     out_recall,
     out_scores,
 ):
     """Interpolated precision and score at every recall threshold, and the recall reached.
 
-    Only true positives are looked at: between two of them precision falls and recall stays.
+    Only detections that overlap a ground truth are looked at one by one, and precision only at true positives: between two of them it
+    falls, and recall stays.
 
     Args:
         starts: int64[K + 1]: the detections of category k are `order[starts[k]:starts[k + 1]]`, best score first over all images.
         order: int64[D]. ranks: int32[D'], place within image and category. scores: float64[D'].
-        rows: int32[D'], the detection's row in `matched` and `ignored` (uint64[S, A], bit t is threshold t), or -1: never matched.
+        near: int64[S], ascending: which of `order` overlap a ground truth.
+        near_starts: int64[K + 1]: those of category k are `near[near_starts[k]:near_starts[k + 1]]`. near_ranks: int32[S], their ranks.
+        true, false: uint64[S, A], bit t is threshold t: a true or a false positive there, or neither; T <= 64.
         outside: uint8[D', A], ignored where unmatched.
         num_gt: int64[K, A], ground truths that count.
         max_detections: int64[M], per image and category. recall_thresholds: float64[R], ascending.
-        precisions, recalls: float64[T, N], positions: int64[T, N]: scratch, N the most detections of a category.
+        far: int64[A, M, N + 1], scratch, N the most of `near` of a category: the other detections before each of them that count.
+        hits, misses: int64[T], precisions: float64[T, N + 1], rows: int64[T, N + 1]: scratch.
         out_precision, out_scores: float64[T, R, K, A, M], out_recall: float64[T, K, A, M], preset to -1; stay so without ground truth.
     """
-    num_thresholds = out_precision.shape[0]
-    everywhere = U8(0xFFFFFFFFFFFFFFFF)
+    every_bit = U8(0xFFFFFFFFFFFFFFFF) >> U8(64 - len(hits))
     for category in range(len(starts) - 1):
+        first = near_starts[category]
+        last = near_starts[category + 1]
+        for area in range(num_gt.shape[1]):
+            for limit in range(len(max_detections)):
+                far[area, limit, 0] = 0
+        index = 0
+        for at in range(starts[category], starts[category + 1]):
+            det = order[at]
+            if first + index < last and near[first + index] == at:
+                index += 1
+                for area in range(num_gt.shape[1]):
+                    for limit in range(len(max_detections)):
+                        far[area, limit, index] = far[area, limit, index - 1]
+                continue
+            for area in range(num_gt.shape[1]):
+                if not outside[det, area]:
+                    for limit in range(len(max_detections)):
+                        far[area, limit, index] += ranks[det] < max_detections[limit]
         for area in range(num_gt.shape[1]):
             total = num_gt[category, area]
             if total == 0:
                 continue
             for limit in range(len(max_detections)):
-                for threshold in range(num_thresholds):
-                    positions[threshold, 0] = 0
-                seen = 0
-                first = -1
-                false_everywhere = 0
-                for threshold in range(num_thresholds):
-                    recalls[threshold, 0] = 0  # true positives so far
-                    precisions[threshold, 0] = 0  # false positives so far, beyond those of every threshold
-                for at in range(starts[category], starts[category + 1]):
-                    det = order[at]
-                    if ranks[det] >= max_detections[limit]:
+                everywhere = 0
+                for threshold in range(len(hits)):
+                    hits[threshold] = 0
+                    misses[threshold] = 0
+                for row in range(first, last):
+                    if near_ranks[row] >= max_detections[limit]:
                         continue
-                    if first < 0:
-                        first = at
-                    seen += 1
-                    row = rows[det]
-                    if row < 0:
-                        if not outside[det, area]:
-                            false_everywhere += 1
+                    if false[row, area] == every_bit:
+                        everywhere += 1
                         continue
-                    hits = matched[row, area]
-                    hidden = ignored[row, area]
-                    if outside[det, area]:
-                        hidden |= ~hits & everywhere
-                    for threshold in range(num_thresholds):
-                        bit = U8(1) << U8(threshold)
-                        if hidden & bit:
-                            continue
-                        if hits & bit:
-                            index = positions[threshold, 0] + 1
-                            positions[threshold, 0] = index
-                            recalls[threshold, 0] += 1
-                            true = recalls[threshold, 0]
-                            false = false_everywhere + precisions[threshold, 0]
-                            precisions[threshold, index] = true / (false + true + 2.220446049250313e-16)
-                            recalls[threshold, index] = true / total
-                            positions[threshold, index] = at
+                    for threshold in range(len(hits)):
+                        if (true[row, area] >> U8(threshold)) & U8(1):
+                            index = hits[threshold] + 1
+                            hits[threshold] = index
+                            others = misses[threshold] + everywhere + far[area, limit, row - first]
+                            precisions[threshold, index] = index / (others + index + 2.220446049250313e-16)
+                            rows[threshold, index] = row
                         else:
-                            precisions[threshold, 0] += 1
-                for threshold in range(num_thresholds):
-                    count = positions[threshold, 0]
-                    out_recall[threshold, category, area, limit] = recalls[threshold, count] if count else 0.0
+                            misses[threshold] += I8((false[row, area] >> U8(threshold)) & U8(1))
+                for threshold in range(len(hits)):
+                    count = hits[threshold]
+                    out_recall[threshold, category, area, limit] = count / total
                     for index in range(count - 1, 0, -1):
                         precisions[threshold, index] = max(precisions[threshold, index], precisions[threshold, index + 1])
                     index = 1
                     for at in range(len(recall_thresholds)):
-                        while index <= count and recalls[threshold, index] < recall_thresholds[at]:
+                        while index <= count and index / total < recall_thresholds[at]:
                             index += 1
                         value = 0.0
                         score = 0.0
-                        if recall_thresholds[at] <= 0:
-                            # recall 0 is reached by the first detection, whatever it is
-                            value = precisions[threshold, 1] if count else 0.0
-                            score = scores[order[first]] if seen else 0.0
-                        elif index <= count:
+                        if index <= count:
                             value = precisions[threshold, index]
-                            score = scores[order[positions[threshold, index]]]
+                            score = scores[order[near[rows[threshold, index]]]]
+                        if recall_thresholds[at] <= 0 and starts[category] < starts[category + 1]:
+                            score = scores[order[starts[category]]]  # recall 0 is reached by the first detection, whatever it is
                         out_precision[threshold, at, category, area, limit] = value
                         out_scores[threshold, at, category, area, limit] = score

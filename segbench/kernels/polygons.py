@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from segbench.kernels._jit import F8, I4, I8, U1, kernel, ro, rw
 
 PART_BITS, PIXEL_BITS = 10, 31
@@ -20,7 +18,8 @@ def cross_columns(points, starts, masks, parts, sizes, keys):
         points: float64[N], x and y in turn. starts: int64[P + 1], in numbers: polygon p is `points[starts[p]:starts[p + 1]]`.
         masks: int64[P], the mask it is a part of. parts: int64[P], which part, below 2^PART_BITS.
         sizes: int32[M, 2], height and width of each mask.
-        keys: int64[K], out: mask, pixel and part in one number, in no order; K at least the sum of |dx| in pixels, and two per edge.
+        keys: int64[K], out: mask, pixel and part in one number, in the order of the outlines; K at least the sum of |dx|
+            in pixels, and two per edge.
 
     Returns:
         How many crossings there are.
@@ -44,31 +43,32 @@ def cross_columns(points, starts, masks, parts, sizes, keys):
             dy = abs(y1 - y0)
             if dx == 0:
                 continue
+            at = max(min(x0, x1), 2)
+            at += (7 - at % 5) % 5
+            crossed = (min(max(x0, x1), 5 * width) - at + 4) // 5
+            stride = 5
+            if x0 > x1:  # in the direction of the outline, so that the keys come in long sorted runs
+                stride = -5
+                at += 5 * (crossed - 1)
             if (dx >= dy and x0 > x1) or (dx < dy and y0 > y1):
                 x0, y0, x1, y1 = x1, y1, x0, y0
-            if dx >= dy:
-                slope = (y1 - y0) / dx
-                at = max(x0, 2)
-                at += (7 - at % 5) % 5
-                while at < x1 and at < 5 * width:
+            slope = (y1 - y0) / dx if dx >= dy else (x1 - x0) / dy
+            for _ in range(crossed):
+                if dx >= dy:
                     step = at - x0
                     row = min(I8(y0 + slope * step + 0.5), I8(y0 + slope * (step + 1) + 0.5))
-                    place = min(max((row + 0.5) / 5.0 - 0.5, 0.0), float(height))
-                    keys[used] = base | ((at - 2) // 5 * height + I8(math.ceil(place))) << PART_BITS
-                    used += 1
-                    at += 5
-            else:
-                slope = (x1 - x0) / dy
-                before = I8(x0 + 0.0 + 0.5)
-                for step in range(dy):
-                    after = I8(x0 + slope * (step + 1) + 0.5)
-                    if after != before:
-                        at = min(before, after)
-                        if at >= 2 and at % 5 == 2 and at < 5 * width:
-                            place = min(max((y0 + step + 0.5) / 5.0 - 0.5, 0.0), float(height))
-                            keys[used] = base | ((at - 2) // 5 * height + I8(math.ceil(place))) << PART_BITS
-                            used += 1
-                        before = after
+                else:
+                    # the step at which x leaves `at`, upwards or downwards: estimated, then exact
+                    step = I8((at + 0.5 - x0) / slope)
+                    while (I8(x0 + slope * step + 0.5) > at) == (slope > 0):
+                        step -= 1
+                    while (I8(x0 + slope * (step + 1) + 0.5) > at) != (slope > 0):
+                        step += 1
+                    row = y0 + step
+                column = (at - 2) // 5
+                keys[used] = base | (column * height + min((max(row, 0) + 2) // 5, height)) << PART_BITS
+                used += 1
+                at += stride
     return used
 
 

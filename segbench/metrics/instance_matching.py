@@ -25,7 +25,7 @@ class Matches:
         order: int64[D']: detections that count, by class, best score first; of equal scores the earlier image, then the earlier row.
         starts: int64[K + 1]: those of class k are `order[starts[k]:starts[k + 1]]`.
         ranks: int32[D], place among those of the same image and class; a detection that does not count has the largest int32.
-        rows: int32[D], row in `matched` and `ignored`; -1 where the detection overlaps no ground truth enough.
+        rows: int32[D], row in `matched` and `ignored`, ascending along `order`; -1 where the detection overlaps no ground truth enough.
         matched, ignored: uint64[S, A], bit t is threshold t.
         outside: uint8[D, A], whether the detection is ignored where it matches nothing.
         gt_ignored: uint8[G, A].
@@ -129,7 +129,7 @@ def match(evidence: Evidence, family: str, rules: InstanceRules, partners: bool 
     keep = len(entries) if partners else 0
     shape = len(low), len(rules.iou_thresholds) if partners else 0
     matched, ignored = (np.empty((len(entries), len(low)), np.uint64) for _ in range(2))
-    det_gt = np.empty((keep, *shape), np.int64)
+    det_gt = np.full((keep, *shape), -1, np.int64)
     gt_det = np.full((len(flags) if partners else 0, *shape), -1, np.int64)
     matching.match_pairs(
         *(entries, pair_starts, pair_stops, pair_gt, pair_iou),
@@ -163,11 +163,17 @@ def curves(matches: Matches, scores: NDArray[np.float64], rules: InstanceRules, 
     precision = np.full((num_thresholds, num_recalls, *shape), -1.0)
     recall = np.full((num_thresholds, *shape), -1.0)
     at_scores = np.full((num_thresholds, num_recalls, *shape), -1.0)
-    most = int(np.diff(matches.starts).max(initial=0)) + 1
+    near = np.flatnonzero(matches.rows[matches.order] >= 0)
+    near_starts = np.searchsorted(near, matches.starts)
+    scratch = num_thresholds, int(np.diff(near_starts).max(initial=0)) + 1
+    every_bit = np.uint64((1 << num_thresholds) - 1)
+    true = matches.matched & ~matches.ignored
+    false = np.where(matches.outside[matches.detections] > 0, np.uint64(0), ~(matches.matched | matches.ignored) & every_bit)
     matching.accumulate_curves(
-        *(matches.starts, matches.order, matches.ranks, scores, matches.rows, matches.matched, matches.ignored, matches.outside),
-        *(matches.num_gt, limits, np.ascontiguousarray(recall_thresholds, np.float64)),
-        *(np.empty((num_thresholds, most)), np.empty((num_thresholds, most)), np.empty((num_thresholds, most), np.int64)),
+        *(matches.starts, matches.order, near, near_starts, matches.ranks[matches.detections], matches.ranks, scores, true, false),
+        *(matches.outside, matches.num_gt, limits, np.ascontiguousarray(recall_thresholds, np.float64)),
+        *(np.empty((num_areas, len(limits), scratch[1]), np.int64), *np.empty((2, num_thresholds), np.int64)),
+        *(np.empty(scratch), np.empty(scratch, np.int64)),
         *(precision, recall, at_scores),
     )
     return Curves(precision, recall, at_scores)
