@@ -30,7 +30,9 @@ from segbench.opening import (
     known_by_name,
     open_side,
     own_source,
+    panoptic_after_all,
     resolved_dataset,
+    same_maps,
     told_formats,
 )
 from segbench.results import Result, dataset_digest, score
@@ -120,6 +122,11 @@ def evaluate(
     check_exists(predictions, ground_truth)
     chosen, pred_format, gt_format_found = told_formats(predictions, ground_truth, task, None if adapter else format, gt_format)
     labels = resolved_dataset(ground_truth, gt_format_found, dataset, num_classes, ignore_index, say)
+    if task == "auto" and chosen == "semantic" and not (format or gt_format or adapter):
+        told = panoptic_after_all(predictions, ground_truth, labels, id_space, gt_id_space)
+        if told is not None:
+            chosen, (pred_format, gt_format_found) = "panoptic", told
+            say("read as panoptic maps; --task semantic reads them as labels")
     if chosen == "semantic" and chosen not in labels.tasks:
         raise ConfigError(f"{labels.name} is not for the semantic task, but for {', '.join(labels.tasks)}", hint="name it with --task")
     wanted = ("panoptic", "semantic", "instance") if task == "all" else (chosen,)
@@ -144,6 +151,7 @@ def evaluate(
 
     pred = known_by_name(chosen, pred, gt)
     notes = [note for side in (gt, pred) for note in getattr(side, "notes", ())]
+    notes += same_maps(predictions, pred, ground_truth, gt)
     pairing = pair(pred.keys, gt.keys)
     missing = tasks.usual_missing(chosen) if missing == "auto" else missing
     warnings = notes + check_pairing(pairing, pred, gt, missing, strict, tasks.usual_missing(chosen))

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from segbench import datasets, protocols
-from segbench.adapters import FORMATS, recognised
+from segbench.adapters import FORMATS, label_files, panoptic_maps, recognised
 from segbench.adapters.arrays import is_memory
 from segbench.adapters.base import Format, Request, Source
 from segbench.adapters.images import check_layout, check_threshold
 from segbench.adapters.pairing import Pairing
+from segbench.adapters.panoptic_json import PanopticJson
 from segbench.datasets import Dataset
 from segbench.errors import SHOWN, ConfigError, FormatError, LabelError, PairingError, counted
 from segbench.files import exists
@@ -82,10 +83,11 @@ def told_formats(
     if task != "auto":
         tasks.TASKS.get(task)
     gt = _format(ground_truth, task, gt_name)
-    wanted = task if task != "auto" or gt is None else gt.tasks[0] if len(gt.tasks) == 1 else "auto"
-    pred = _format(predictions, wanted, pred_name)
     if task != "auto":
-        return task, pred, gt
+        return task, _format(predictions, task, pred_name), gt
+    pred = _pred_format(predictions, gt, pred_name)
+    if pred and gt and not gt_name and pred.tasks == ("panoptic",) != gt.tasks:
+        gt = _format(ground_truth, "panoptic", None)  # panoptic maps look like label maps, so the predictions decide
     shared = [name for name in (gt.tasks if gt else tasks.TASKS.names()) if pred is None or name in pred.tasks]
     if not shared:
         raise ConfigError(
@@ -93,6 +95,44 @@ def told_formats(
             hint="give both of one kind, or say the task with --task",
         )
     return (shared[0] if pred or gt else _task_in_memory(ground_truth)), pred, gt
+
+
+def _pred_format(predictions: Any, gt: Format | None, name: str | None) -> Format | None:
+    """The format of predictions: of the ground truth's task, unless they can only be panoptic."""
+    try:
+        return _format(predictions, gt.tasks[0] if gt and len(gt.tasks) == 1 else "auto", name)
+    except FormatError as error:
+        try:
+            return _format(predictions, "panoptic", None)
+        except FormatError:
+            raise error from None
+
+
+def panoptic_after_all(
+    predictions: Any, ground_truth: Any, dataset: Dataset, id_space: str | None, gt_id_space: str | None
+) -> tuple[Format, Format] | None:
+    """The formats of two folders of panoptic maps that look like label maps or colours; None where they are that, or where nothing is sure.
+
+    They are panoptic where the data set is for nothing else; or where the values of one side mean no class as labels or colours, and as
+    panoptic maps those of both sides do.
+    """
+    if "panoptic" not in dataset.tasks or is_memory(predictions) or is_memory(ground_truth):
+        return None
+    paths = Path(str(predictions)), Path(str(ground_truth))
+    alone = dataset.tasks == ("panoptic",)
+    if not alone and not any(panoptic_maps.looks_panoptic(path) for path in paths):
+        return None
+    try:
+        formats = recognised(paths[0], "panoptic"), recognised(paths[1], "panoptic")
+    except FormatError:
+        return None
+    if not alone:
+        sides = tuple(zip(paths, (Request("pred", dataset, id_space), Request("gt", dataset, gt_id_space)), strict=True))
+        if all(label_files.means_classes(*side) for side in sides):
+            return None
+        if not all(panoptic_maps.means_classes(entry, *side) for entry, side in zip(formats, sides, strict=True)):
+            return None
+    return formats
 
 
 def _task_in_memory(value: Any) -> str:
@@ -140,6 +180,15 @@ def open_side(value: Any, request: Request, task: str, entry: Format | None) -> 
             raise ConfigError(f"format {entry.name} is for values in memory", hint="leave it out: the formats of files are recognised")
         return entry.open(Path(str(value)), request)
     return FORMATS.get(IN_MEMORY[task]).open(value, request)
+
+
+def same_maps(predictions: Any, pred: Source, ground_truth: Any, gt: Source) -> list[str]:
+    """A warning where two panoptic JSON files describe the same maps, as happens where those of one of them are missing."""
+    if not isinstance(pred, PanopticJson) or not isinstance(gt, PanopticJson):
+        return []
+    if pred.root == gt.root and str(predictions) != str(ground_truth):
+        return [f"predictions and ground truth are read from the same maps, in {gt.root}"]
+    return []
 
 
 def known_by_name(task: str, pred: Source, gt: Source) -> Source:

@@ -59,7 +59,7 @@ BUILTINS = {
     "bdd-bitmask": _panoptic("maps:BITMASK"),
     "instance-ids": _panoptic("maps:INSTANCE_IDS"),
     "panoptic-divided": _panoptic("maps:DIVIDED"),
-    "point-labels": _panoptic("maps:POINT_LABELS"),
+    "point-labels": _panoptic("maps:POINT_LABELS", alone=True),
     "panoptic-array": _panoptic("memory:ARRAYS"),
 }
 FORMATS = Registry("format", {name: entry.target for name, entry in BUILTINS.items()}, "segbench.adapters")

@@ -20,7 +20,7 @@ from segbench.adapters.pairing import key_of, unique_keys
 from segbench.adapters.png import MAX_BYTES, peek
 from segbench.datasets import Dataset, Matching, spaces_holding
 from segbench.errors import FormatError, InputError, LabelError
-from segbench.samples import LabelMap, ValueMap
+from segbench.samples import INVALID, LabelMap, ValueMap
 
 PNG, TIFF, ARRAY = (".png",), (".tif", ".tiff"), (".npy", ".npz")
 PICKLE = (".pkl", ".pickle")
@@ -242,6 +242,16 @@ def open_label_files(path: Path, request: Request) -> LabelFiles:
     what = f"{len(files)} {noun} read as {kind}, {ids} of {dataset.name}{shown}"
     instances = _instance_files(root, files, dataset.matching) if request.instances and request.role == "gt" else {}
     return replace(source, meaning=meaning, instance_files=instances, said=what)
+
+
+def means_classes(path: Path, request: Request) -> bool:
+    """Whether the values of some label files all mean something."""
+    try:
+        source = open_label_files(path, request)
+        samples = source.read(_sample(list(source.files)))
+        return all((sample.meaning.classes(np.unique(sample.values)) != INVALID).all() for sample in samples)
+    except InputError:
+        return False
 
 
 def kind_of(paths: Sequence[str]) -> tuple[str, str]:

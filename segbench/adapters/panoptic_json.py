@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench import files as disk
 from segbench.adapters import png
 from segbench.adapters.base import Format, Request
 from segbench.adapters.images import read_labels
@@ -96,7 +97,7 @@ class PanopticJson:
     def read(self, keys: Sequence[ImageId]) -> Iterator[PanopticMap]:
         for key in keys:
             path = self.file(key)
-            data = _bytes_of(path)
+            data = disk.read(path, png.MAX_BYTES)
             if self.digested:
                 self._prints[key] = hashlib.sha256(data).digest()
             yield self.tables.sample(key, id_map(data, path), path)
@@ -112,24 +113,9 @@ class PanopticJson:
 
     def fingerprint(self, key: ImageId) -> bytes:
         """sha256 of the map's bytes and of its segments."""
-        pixels = self._prints.get(key) or hashlib.sha256(_bytes_of(self.file(key))).digest()
+        pixels = self._prints.get(key) or hashlib.sha256(disk.read(self.file(key), png.MAX_BYTES)).digest()
         sample = self.tables.sample(key, np.zeros(0, np.uint8), "")
         return hashlib.sha256(pixels + sample.segment_ids.tobytes() + sample.classes.tobytes()).digest()
-
-
-def _bytes_of(path: str) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # half the price of open() for files this small
-        try:
-            size = os.fstat(descriptor).st_size
-            data = os.read(descriptor, size)
-            while len(data) < size and (more := os.read(descriptor, size - len(data))):
-                data += more
-        finally:
-            os.close(descriptor)
-        return data
-    except OSError as error:
-        raise FormatError(f"cannot read the map: {error.strerror}", files=[path], code="SB160") from error
 
 
 def id_map(data: bytes, path: str) -> NDArray[np.uint8]:
@@ -164,12 +150,10 @@ def decoded(path: Path) -> PanopticFile:
     """The JSON, typed.
 
     Raises:
-        FormatError: not JSON, or not of this form.
+        FormatError: not JSON, or not of this form; SB160, SB192, no file that can be read.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=PanopticFile)
-    except OSError as error:
-        raise FormatError(f"cannot read the file: {error.strerror}", files=[str(path)]) from error
+        return msgspec.json.decode(disk.read(path, png.MAX_BYTES), type=PanopticFile)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(
             f"not a panoptic JSON: {error}",
@@ -194,7 +178,7 @@ def open_panoptic_json(path: Path, request: Request, folder: str | os.PathLike |
     content = decoded(json_path)
     names = [_relative_name(row, json_path) for row in content.annotations]
     folder = folder or request.maps
-    root = Path(folder) if folder is not None else map_folder(json_path, names)
+    root = Path(folder) if folder is not None else map_folder(json_path, names, "--maps" if request.role == "pred" else "--gt-maps")
     names = _existing(root, names, json_path, request)
     rows = _rows(content.annotations, names, json_path)
     categories = {row.id: row.name for row in content.categories}
@@ -225,8 +209,12 @@ def json_of(path: Path) -> Path:
     return found[0]
 
 
-def map_folder(json_path: Path, names: Sequence[str]) -> Path:
-    """The folder of the maps: that of the JSON's name, else the JSON's own, else the only sub-folder beside it that holds the first map.
+def map_folder(json_path: Path, names: Sequence[str], option: str) -> Path:
+    """The folder of the maps: that of the JSON's name, else the JSON's own, else the only sub-folder beside it that holds the first map and
+    does not belong to another JSON.
+
+    Args:
+        option: What names another folder on the command line.
 
     Raises:
         FormatError: there is none.
@@ -236,14 +224,15 @@ def map_folder(json_path: Path, names: Sequence[str]) -> Path:
         return own
     if any(_variant(json_path.parent, names[0])):
         return json_path.parent
-    holding = [item for item in sorted(json_path.parent.iterdir()) if item.is_dir() and any(_variant(item, names[0]))]
+    folders = [item for item in sorted(json_path.parent.iterdir()) if item.is_dir() and not item.with_name(f"{item.name}.json").exists()]
+    holding = [item for item in folders if any(_variant(item, names[0]))]
     if len(holding) == 1:
         return holding[0]
     raise FormatError(
         "the folder of the panoptic maps is missing",
         files=[str(json_path), str(own)],
         count=1,
-        hint=f"put the PNG files into {own.name}/ beside the JSON",
+        hint=f"put the PNG files into {own.name}/ beside the JSON, or name their folder: {option} DIR",
         code="SB156",
     )
 
@@ -255,7 +244,10 @@ def _variant(folder: Path, name: str) -> list[str]:
 
 def _existing(root: Path, names: Sequence[str], json_path: Path, request: Request) -> list[str]:
     """The names under which the maps exist."""
-    present = set(os.listdir(root)) if root.is_dir() else set()
+    try:
+        present = set(os.listdir(root)) if root.is_dir() else set()
+    except OSError as error:
+        raise disk.unreadable(root, error, "the folder") from error
     found: list[str] = []
     missing: list[str] = []
     for name in names:
@@ -358,7 +350,7 @@ def sniff(path: Path) -> tuple[float, str]:
 def _looks_panoptic(path: Path) -> bool:
     """Whether `segments_info` stands in the first bytes, or, of a file that begins with a long list of images, anywhere."""
     try:
-        with open(path, "rb") as file:
+        with os.fdopen(disk.opened(path)[0], "rb") as file:
             head = file.read(HEAD)
             if b'"segments_info"' in head:
                 return True
@@ -369,7 +361,7 @@ def _looks_panoptic(path: Path) -> bool:
                 if b'"segments_info"' in tail + piece:
                     return True
                 tail = piece[-16:]
-    except OSError:
+    except (OSError, FormatError):
         pass
     return False
 

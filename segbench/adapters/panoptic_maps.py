@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench import files as disk
 from segbench.adapters import png
 from segbench.adapters.base import Format, Request
 from segbench.adapters.images import read_labels
 from segbench.adapters.label_files import ARRAY, PNG, TIFF, listed, stem_of
 from segbench.adapters.pairing import unique_keys
 from segbench.datasets import Dataset, spaces_holding
-from segbench.errors import ConfigError, FormatError, LabelError, counted
+from segbench.errors import ConfigError, FormatError, InputError, LabelError, counted
 from segbench.samples import INVALID, ImageId, PanopticMap, ValueMap
 
 CROWD_FLAG, IGNORE_FLAG = 2, 1
@@ -81,6 +82,7 @@ class PanopticMaps:
         root: The folder; `files` are relative to it, by key.
         meaning: What class values mean.
         crowds: Whether groups are crowds: in ground truth they are, in predictions they are segments.
+        undecided: Whether nobody said, and no pixel tells, which instance is a group: 0, or 255 as in two-channel maps.
     """
 
     format: str
@@ -91,6 +93,7 @@ class PanopticMaps:
     dataset: Dataset
     meaning: ValueMap
     crowds: bool
+    undecided: bool = False
     what: str = ""
     _prints: dict[ImageId, bytes] = field(default_factory=dict, repr=False)
 
@@ -112,6 +115,8 @@ class PanopticMaps:
     def _sample(self, key: ImageId, values: NDArray, path: str) -> PanopticMap:
         ids = distinct_ids(values)
         parts = parts_of(ids, self.encoding, self.divisor, self._isthing)
+        if self.undecided:
+            self._refuse_undecided(ids, parts, path)
         classes = self.meaning.classes(parts.labels)
         unknown = np.unique(parts.labels[(classes == INVALID) & ~parts.nothing])
         if len(unknown):
@@ -127,6 +132,17 @@ class PanopticMaps:
         void = int(np.setdiff1d(np.arange(len(ids) + 1), ids, assume_unique=True)[0])
         crowd = parts.group if self.crowds else np.zeros(len(ids), bool)
         return PanopticMap(key, values, ids, classes, np.full(len(ids), -1, np.int64), crowd, path, void=void)
+
+    def _refuse_undecided(self, ids: NDArray[np.int64], parts: Parts, path: str) -> None:
+        other = parts_of(ids, "two-channel", self.divisor, self._isthing)
+        if (differing := ids[parts.group != other.group]).size and not (ids >> 16).any():
+            label, instance = int(differing[0]) & 0xFF, int(differing[0]) >> 8
+            raise FormatError(
+                f"instance {instance} of class {label} is a group or one object, by the kind of map, and nothing tells which kind this is",
+                files=[path],
+                hint="--gt-format panoptic-channels: 0 is a group (deeplab2, KITTI-STEP); panoptic-two-channel: 255 is (panopticapi)",
+                code="SB154",
+            )
 
     def _isthing(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
         things = np.array([thing is True for thing in (*self.dataset.isthing, False)], bool)
@@ -147,8 +163,7 @@ class PanopticMaps:
 
 
 def _digest(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).digest()
+    return hashlib.sha256(disk.read(path, png.MAX_BYTES)).digest()
 
 
 def distinct_ids(values: NDArray) -> NDArray[np.int64]:
@@ -196,11 +211,7 @@ def map_values(path: str, encoding: str) -> NDArray:
 
 
 def _points(path: str) -> NDArray[np.uint32]:
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise FormatError(f"cannot read the file: {error.strerror}", files=[path], code="SB160") from error
+    data = disk.read(path, png.MAX_BYTES)
     if not data or len(data) % 4:
         raise FormatError(
             f"a .label file holds 4 bytes per point; this one has {len(data)} bytes",
@@ -243,6 +254,8 @@ def open_panoptic_maps(path: Path, request: Request, encoding: str, format_name:
     source = PanopticMaps(
         format_name, str(root), files, encoding, dataset.label_divisor or 0, dataset, dataset.value_map(space), request.role == "gt"
     )
+    if encoding == "channels" and request.role == "gt" and not request.asked:
+        source = replace(source, undecided=not _third_channel(source))
     if encoding in ("instance-ids", "divided") or (not request.id_space and len(dataset.spaces) > 1):
         source = _told(source, request)
     noun = "prediction" if request.role == "pred" else "ground truth"
@@ -250,11 +263,21 @@ def open_panoptic_maps(path: Path, request: Request, encoding: str, format_name:
     return replace(source, what=what)
 
 
-def _told(source: PanopticMaps, request: Request) -> PanopticMaps:
-    """The source with what some of its maps tell: the id space that their class values fit, and how values below the divisor are meant."""
+def _sampled_ids(source: PanopticMaps) -> NDArray[np.int64]:
+    """The distinct ids of some maps: the first ones and the last."""
     keys = list(source.files)
     sampled = keys if len(keys) <= SAMPLED else [*keys[: SAMPLED - 1], keys[-1]]
-    ids = np.unique(np.concatenate([distinct_ids(map_values(source.file(key), source.encoding)) for key in sampled]))
+    return np.unique(np.concatenate([distinct_ids(map_values(source.file(key), source.encoding)) for key in sampled]))
+
+
+def _third_channel(source: PanopticMaps) -> bool:
+    """Whether maps of channels say by themselves that they have three, or lie in arrays of class and instance."""
+    return all(name.lower().endswith(ARRAY) for name in source.files.values()) or bool((_sampled_ids(source) >> 16).any())
+
+
+def _told(source: PanopticMaps, request: Request) -> PanopticMaps:
+    """The source with what some of its maps tell: the id space that their class values fit, and how values below the divisor are meant."""
+    ids = _sampled_ids(source)
     if source.encoding == "divided" and ((ids > 0) & (ids < source.divisor)).any() and not source._isthing(np.zeros(1, np.int64))[0]:
         source = replace(source, encoding="instance-ids")  # class 0 has no instances, so these values are classes
     if request.id_space:
@@ -265,21 +288,45 @@ def _told(source: PanopticMaps, request: Request) -> PanopticMaps:
     return replace(source, meaning=source.dataset.value_map(fitting[0] if fitting else source.dataset.spaces[0]))
 
 
+def looks_panoptic(path: Path) -> bool:
+    """Whether the first PNG of a folder is of a kind that panoptic maps are, and label maps seldom: colours, or 16 bits."""
+    found = _names(path, PNG)
+    head = png.peek(os.path.join(_root(path), found[0])) if found else None
+    return head is not None and ((head.color_type in (2, 6) and head.bit_depth == 8) or (head.color_type == 0 and head.bit_depth == 16))
+
+
+def means_classes(entry: Format, path: Path, request: Request) -> bool:
+    """Whether the class values of some maps all mean something, read as this format."""
+    try:
+        source = entry.open(path, replace(request, role="pred"))
+        return all(True for _ in source.read([*source.keys[: SAMPLED - 1], source.keys[-1]]))
+    except (InputError, ConfigError):
+        return False
+
+
+def _root(path: Path) -> Path:
+    return path.parent if path.is_file() else path
+
+
+def _names(path: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """The files of these endings: one, or those in a folder."""
+    if path.is_file():
+        return [path.name] if path.name.lower().endswith(suffixes) else []
+    return listed(path, suffixes) if path.is_dir() else []
+
+
 def sniff_maps(path: Path, encoding: str) -> tuple[float, str]:
     """How sure it is that a path holds maps of this encoding."""
-    suffixes = POINTS if encoding == "points" else PNG
-    names = [path.name] if path.is_file() else listed(path, suffixes) if path.is_dir() else []
-    names = [name for name in names if name.lower().endswith(suffixes)]
+    names = _names(path, POINTS if encoding == "points" else PNG)
     if not names:
         return 0.0, ""
     if encoding == "points":
         return 0.8, f"{len(names)} .label files"
-    root = path.parent if path.is_file() else path
     if encoding == "instance-ids":
         named = [name for name in names if stem_of(name).endswith("_instanceIds")]
         return (0.7, f"{len(named)} instanceIds files") if named else (0.0, "")
     try:
-        head = png.header(os.path.join(root, names[0]))
+        head = png.header(os.path.join(_root(path), names[0]))
     except FormatError:
         return 0.0, ""
     kinds = {"channels": ((2,), 8, 0.4), "two-channel": ((2,), 8, 0.3), "bitmask": ((6,), 8, 0.5), "divided": ((0,), 16, 0.4)}

@@ -84,7 +84,9 @@ def _colour_cause(distinct: NDArray[np.int64], dataset: Dataset) -> str:
     red, green, blue = distinct >> 16, distinct >> 8 & 255, distinct & 255
     if (red == green).all() and (green == blue).all():
         return "red, green and blue are equal everywhere: these are class ids saved as colours; save them with one channel"
-    return f"save class ids with one channel, or colours of the palette (segbench datasets {dataset.name} --json)"
+    return (
+        f"save class ids with one channel, or colours of its palette (segbench datasets {dataset.name}); --task panoptic for panoptic maps"
+    )
 
 
 def _likely_cause(
@@ -100,7 +102,7 @@ def _likely_cause(
     bad = distinct[unknown]
     first = bad.max() if bad.max() >= INSTANCES else 0
     if first and (meaning.classes(np.unique(bad[bad >= INSTANCES] // INSTANCES)) != INVALID).all():
-        return "SB112", f"values like {first} look like instance ids (class x 1000 + number): give the semantic or labelIds files"
+        return "SB112", f"values like {first} look like instance ids (class x 1000 + number): give the labelIds files, or --task panoptic"
     if unknown.sum() > COLOURFUL:
         return "SB162", "so many values look like a grey or colour picture, not like class ids: export the class index of each pixel"
     if len(bad) == 1 and bad[0] in (-1, 255, 65535):
