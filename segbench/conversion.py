@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from segbench.adapters.base import Request
+from segbench.adapters.arrays import is_memory
+from segbench.adapters.base import Request, Role
 from segbench.adapters.pairing import pair
 from segbench.adapters.panoptic_parts import CONFIDENCE, OVERLAP, STUFF_AREA_PX, merged_parts, write_coco_panoptic
 from segbench.datasets import Dataset
-from segbench.errors import ConfigError
+from segbench.errors import ConfigError, InputError, counted
+from segbench.metrics.panoptic_segments import check_segments, segment_table
 from segbench.opening import check_exists, open_side, resolved_dataset, told_formats
 from segbench.samples import PanopticMap
 
@@ -29,6 +31,7 @@ def convert(
     format: str | None = None,
     id_space: str | None = None,
     maps: str | None = None,
+    ground_truth: bool = False,
     overlap: float = OVERLAP,
     stuff_area_px: int = STUFF_AREA_PX,
     confidence: float = CONFIDENCE,
@@ -42,33 +45,51 @@ def convert(
         target: The JSON to write.
         instances: Scored instances to lay over the labels, such as a COCO results file.
         dataset: The classes; else as `segbench.evaluate` tells them.
+        ground_truth: The source is ground truth: its groups become crowds.
         overlap, stuff_area_px, confidence: How parts are merged, see `segbench.adapters.panoptic_parts.merged_parts`.
 
     Returns:
         The JSON's path.
 
     Raises:
-        InputError: as reading the files does.
-        ConfigError: a target that is no `.json`.
+        InputError: as reading the files does; SB150, a map and its table list different segments.
+        ConfigError: a target that is no `.json`, or is the source.
     """
     if Path(target).suffix.lower() != ".json":
         raise ConfigError(f"the target must be a JSON file, not {str(target)!r}", hint="name it NAME.json; the maps go to NAME/")
     check_exists(source, *(() if instances is None else (instances,)))
     task = "panoptic" if instances is None else "semantic"
+    role: Role = "gt" if ground_truth else "pred"
     _, entry, _ = told_formats(source, source, task, format, format)
     labels = resolved_dataset(source, entry, dataset, None, None, say)
-    opened = open_side(source, Request("pred", labels, id_space, maps=maps), task, entry)
+    opened = open_side(source, Request(role, labels, id_space, maps=maps, asked=format), task, entry)
+    _check_target(Path(target), source, opened)
     say(opened.said)
     if instances is None:
-        samples: Iterator[PanopticMap] = opened.read(opened.keys)
-        total = len(opened.keys)
+        samples: Iterator[PanopticMap] = (_checked(sample, role, labels) for sample in opened.read(opened.keys))
     else:
         _, other, _ = told_formats(instances, instances, "instance", None, None)
         things = open_side(instances, Request("pred", labels), "instance", other)
         say(things.said)
-        samples = _merged(opened, things, labels, overlap, stuff_area_px, confidence)
-        total = len(opened.keys)
-    return write_coco_panoptic(_counted(samples, total, progress), labels, target)
+        samples = _merged(opened, things, labels, overlap, stuff_area_px, confidence, say)
+    try:
+        return write_coco_panoptic(_counted(samples, len(opened.keys), progress), labels, target)
+    except OSError as error:
+        raise InputError(
+            f"the panoptic files cannot be written: {error.strerror or error}", files=[str(target)], hint="choose another TARGET"
+        ) from error
+
+
+def _check_target(target: Path, source: Any, opened: Any) -> None:
+    """Refuses to write over what is read."""
+    read = {Path(str(path)).resolve() for path in (source, getattr(opened, "root", source)) if not is_memory(path)}
+    if read & {target.resolve(), target.with_suffix("").resolve()}:
+        raise ConfigError("the target is the source: it would be written over while it is read", hint="name another file")
+
+
+def _checked(sample: PanopticMap, role: str, dataset: Dataset) -> PanopticMap:
+    check_segments(sample, role, segment_table(sample, sample).sum(1), dataset)
+    return sample
 
 
 def _counted(samples: Iterator[PanopticMap], total: int, progress: Progress) -> Iterator[PanopticMap]:
@@ -78,8 +99,15 @@ def _counted(samples: Iterator[PanopticMap], total: int, progress: Progress) -> 
     progress(total, total)
 
 
-def _merged(semantic: Any, things: Any, dataset: Dataset, overlap: float, stuff_area_px: int, confidence: float) -> Iterator[PanopticMap]:
-    partner = {label_key: thing_key for thing_key, label_key in pair(things.keys, semantic.keys).pairs}
+def _merged(
+    semantic: Any, things: Any, dataset: Dataset, overlap: float, stuff_area_px: int, confidence: float, say: Callable[[str], None]
+) -> Iterator[PanopticMap]:
+    pairing = pair(things.keys, semantic.keys)
+    if pairing.missing:
+        say(f"no instances for {len(pairing.missing)} of {counted(len(semantic.keys), 'label map')}: only stuff there")
+    if pairing.extra:
+        say(f"warning: no label map for {counted(len(pairing.extra), 'image')} with instances: left out, such as {pairing.extra[0]}")
+    partner = {label_key: thing_key for thing_key, label_key in pairing.pairs}
     for key in semantic.keys:
         labels = next(semantic.read([key]))
         classes = labels.meaning.classes(labels.values)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 from hypothesis import strategies as st
+from PIL import Image
 
 from segbench.datasets import Dataset, LabelClass
 from segbench.samples import PanopticMap
@@ -35,6 +39,7 @@ def panoptic_image(draw, crowds=True, stated=False):
             noise = rng.random((height, width)) < draw(st.sampled_from([0.0, 0.1, 0.4]))
             indices = np.where(noise, rng.integers(0, 6, (height, width)), base)
         rows = np.array(ids)[indices % len(ids)]
+        rows = np.where(rng.random(rows.shape) < draw(st.sampled_from([0.0, 0.0, 0.6])), 0, rows)
         present, areas = np.unique(rows, return_counts=True)
         area_of = dict(zip(present.tolist(), areas.tolist(), strict=True))
         area_of.pop(0, None)
@@ -66,6 +71,12 @@ def as_pixels(rows, kind="rgb"):
     return values.astype(kind)
 
 
+def save(values, path: Path) -> None:
+    """An array as an image, its folder made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
 def sample(image_id, rows, table, kind="rgb", order=0):
     """A panoptic map of an image."""
     columns = list(table.values())
@@ -79,3 +90,29 @@ def sample(image_id, rows, table, kind="rgb", order=0):
         f"{image_id}.png",
         order,
     )
+
+
+def write_coco(folder: Path, images, repeats: int | None = None) -> tuple[Path, Path]:
+    """Random images as COCO panoptic files; the JSON of both sides.
+
+    Args:
+        repeats: Seed of segments that are listed twice, the first time with another area and crowd.
+    """
+    categories = [{"id": row.id, "name": row.name, "isthing": int(bool(row.isthing))} for row in DATASET.classes]
+    rng = np.random.default_rng(repeats)
+    files = []
+    for side, at in (("gt", 0), ("pred", 2)):
+        (folder / side).mkdir(exist_ok=True)
+        annotations = []
+        for key, image in enumerate(images):
+            Image.fromarray(as_pixels(image[at])).save(folder / side / f"{key}.png")
+            segments = [
+                {"id": segment, "category_id": DATASET.classes[label].id, "iscrowd": int(crowd), "area": area}
+                for segment, (label, crowd, area) in image[at + 1].items()
+            ]
+            if repeats is not None:
+                segments = [{**row, "iscrowd": 1 - row["iscrowd"], "area": 1} for row in segments if rng.random() < 0.3] + segments
+            annotations.append({"image_id": key, "file_name": f"{key}.png", "segments_info": segments})
+        files.append(folder / f"{side}.json")
+        files[-1].write_text(json.dumps({"annotations": annotations, "categories": categories}))
+    return files[0], files[1]

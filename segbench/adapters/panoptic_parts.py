@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,7 @@ def merged_parts(
     """One panoptic map from the semantic labels and the instances of an image.
 
     Instances are laid down by descending score. One below `confidence` is left out, and one of which more than the share `overlap` is
-    already
-    covered; what is left of the others becomes a segment. Then every stuff class takes the pixels that are still free, where it
+    already covered; what is left of the others becomes a segment. Then every stuff class takes the pixels that are still free, where it
     has at least `stuff_area_px` of them. Semantic labels of things are not used.
 
     Args:
@@ -50,7 +50,8 @@ def merged_parts(
         ShapeError: a mask of another size than the labels.
         LabelError: an instance of a class that is no thing.
 
-    Source: Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019, section 3; the defaults are those of detectron2.
+    Source: Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019, section 3; the same segments as panopticapi's
+    combine_semantic_and_instance_predictions (tests/parity) and detectron2, whose defaults these are.
     """
     panoptic = np.zeros(semantic.shape, np.int32)
     found: list[int] = []
@@ -90,11 +91,14 @@ def merged_parts(
 def write_coco_panoptic(samples: Iterable[PanopticMap], dataset: Dataset, path: str | os.PathLike) -> Path:
     """Writes maps as COCO panoptic: `path`, a JSON, and the PNG maps in the folder of its name.
 
-    Segments are numbered from 1 in the order of their table; segments of classes that are not evaluated become void. Categories get
-    their ids in the data set's label files.
+    Segments keep the order of their table, and are numbered from 1 in the order of their ids, so that no sum over them changes; segments of
+    classes that are not evaluated become void. Categories get their ids in the data set's label files.
 
     Returns:
         The JSON's path.
+
+    Raises:
+        ShapeError: points instead of an image.
     """
     from PIL import Image
 
@@ -103,21 +107,21 @@ def write_coco_panoptic(samples: Iterable[PanopticMap], dataset: Dataset, path: 
     folder.mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    taken: set[str] = set()
     for sample in samples:
         shape = sample.values.shape[:2]
         if len(shape) != 2:
             raise ShapeError(f"image {sample.id} is a list of points; PNG holds images", hint="keep .label files for points")
-        name = f"{sample.id:012d}.png" if isinstance(sample.id, int) else f"{Path(sample.id).name}.png"
-        kept = (sample.classes >= 0) & (sample.classes < dataset.num_classes)
+        name = _file_name(sample.id, taken)
+        kept = np.flatnonzero((sample.classes >= 0) & (sample.classes < dataset.num_classes))
+        number_of = dict(zip(np.sort(sample.segment_ids[kept]).tolist(), range(1, len(kept) + 1), strict=True))
         values = _ids(sample.values)
         numbers = np.zeros(shape, np.int64)
         infos: list[dict[str, Any]] = []
-        for at in np.flatnonzero(kept).tolist():
+        for at in kept.tolist():
             mask = values == sample.segment_ids[at]
             rows, columns = np.nonzero(mask)
-            if not len(rows):
-                continue
-            number = len(infos) + 1
+            number = number_of[int(sample.segment_ids[at])]
             numbers[mask] = number
             infos.append(
                 {
@@ -133,11 +137,21 @@ def write_coco_panoptic(samples: Iterable[PanopticMap], dataset: Dataset, path: 
         images.append({"id": sample.id, "file_name": name, "height": shape[0], "width": shape[1]})
         annotations.append({"image_id": sample.id, "file_name": name, "segments_info": infos})
     categories = [
-        {"id": row.id, "name": row.name, "isthing": int(bool(row.isthing)), "supercategory": row.supercategory or ""}
+        {"id": row.id, "name": row.name, "supercategory": row.supercategory or ""}
+        | ({} if row.isthing is None else {"isthing": int(row.isthing)})
         for row in dataset.evaluated
     ]
     target.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     return target
+
+
+def _file_name(image_id: ImageId, taken: set[str]) -> str:
+    """A name of a map that no other image has, in no other folder; added to those taken."""
+    stem = f"{image_id:012d}" if isinstance(image_id, int) else re.sub(r"[/\\:\0]", "_", image_id)
+    names = (f"{stem}{more}.png" for more in ("", *(f"-{number}" for number in range(2, len(taken) + 3))))
+    name = next(name for name in names if name.lower() not in taken)  # some disks do not tell A from a
+    taken.add(name.lower())
+    return name
 
 
 def _ids(values: NDArray) -> NDArray[np.int64]:

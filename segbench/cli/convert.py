@@ -17,6 +17,7 @@ from segbench.cli.console import progress_bar, say
 @click.option("--format", metavar="NAME", help="Format of SOURCE, where it is not recognised.")
 @click.option("--id-space", metavar="NAME", help="Which ids SOURCE holds.")
 @click.option("--maps", metavar="DIR", help="Folder of the maps that a panoptic JSON describes.")
+@click.option("--ground-truth", is_flag=True, help="SOURCE is ground truth: its groups become crowds.")
 @click.option(
     "--overlap", type=click.FloatRange(0, 1), metavar="SHARE", default=0.5, show_default=True, help="Leave out what is covered more."
 )
@@ -29,6 +30,7 @@ def convert(source: str, target: str, stuff_area: int, **options: Any) -> None:
 
     \b
     segbench convert preds_semantic/ panoptic.json --instances results.json --dataset coco_panoptic
+    segbench convert gtFine/val/ panoptic_gt.json --dataset cityscapes --ground-truth
     """
     from segbench.conversion import convert as run
 

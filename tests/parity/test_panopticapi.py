@@ -9,7 +9,6 @@ import io
 import json
 import os
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,15 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from segbench.adapters.base import Request
 from segbench.adapters.panoptic_json import categories_dataset, open_panoptic_json
+from segbench.adapters.panoptic_parts import merged_parts
 from segbench.compat.panopticapi import pq_compute
+from segbench.conversion import convert
 from segbench.metrics.panoptic import PanopticAccumulator
 from segbench.protocols.panoptic import PANOPTIC
-from tests.panoptic_sets import DATASET, as_pixels, panoptic_image
-
-CATEGORIES = [{"id": row.id, "name": row.name, "isthing": int(bool(row.isthing))} for row in DATASET.classes]
+from tests.panoptic_sets import DATASET, panoptic_image, write_coco
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +41,6 @@ def panopticapi():
     finally:
         if checkout:
             sys.path.remove(checkout)
-
-
-def write(folder: Path, images) -> tuple[Path, Path]:
-    """Random images as COCO panoptic files; the JSON of both sides."""
-    files = []
-    for side, at in (("gt", 0), ("pred", 2)):
-        (folder / side).mkdir(exist_ok=True)
-        annotations = []
-        for key, image in enumerate(images):
-            Image.fromarray(as_pixels(image[at])).save(folder / side / f"{key}.png")
-            segments = [
-                {"id": segment, "category_id": DATASET.classes[label].id, "iscrowd": int(crowd), "area": area}
-                for segment, (label, crowd, area) in image[at + 1].items()
-            ]
-            annotations.append({"image_id": key, "file_name": f"{key}.png", "segments_info": segments})
-        files.append(folder / f"{side}.json")
-        files[-1].write_text(json.dumps({"annotations": annotations, "categories": CATEGORIES}))
-    return files[0], files[1]
 
 
 def reference(module, gt_file, pred_file):
@@ -84,9 +66,9 @@ SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.function
 
 
 @SETTINGS
-@given(st.lists(panoptic_image(stated=True), min_size=1, max_size=4))
-def test_random_sets_are_bit_equal(panopticapi, tmp_path, images):
-    gt_file, pred_file = write(tmp_path, images)
+@given(st.lists(panoptic_image(stated=True), min_size=1, max_size=4), st.none() | st.integers(0, 99))
+def test_random_sets_are_bit_equal(panopticapi, tmp_path, images, repeats):
+    gt_file, pred_file = write_coco(tmp_path, images, repeats)
     expected, stat = reference(panopticapi, gt_file, pred_file)
     dataset = categories_dataset(gt_file)
     gt, pred = (open_panoptic_json(file, Request(role, dataset)) for file, role in ((gt_file, "gt"), (pred_file, "pred")))
@@ -103,6 +85,62 @@ def test_random_sets_are_bit_equal(panopticapi, tmp_path, images):
         if "rows" in expected:
             for name, value in expected["rows"][row["id"]].items():
                 assert repr(row[name] if row[name] is not None else 0.0) == repr(float(value))
+
+
+@SETTINGS
+@given(st.lists(panoptic_image(), min_size=1, max_size=3), st.none() | st.integers(0, 99))
+def test_what_convert_writes_scores_as_what_it_read(panopticapi, tmp_path, images, repeats):
+    read = write_coco(tmp_path, images, repeats)
+    (tmp_path / "out").mkdir(exist_ok=True)
+    written = [convert(file, tmp_path / "out" / file.name, ground_truth=file == read[0], dataset=DATASET) for file in read]
+    before, after = (reference(panopticapi, *files) for files in (read, written))
+    assert repr(before[0]) == repr(after[0])
+    assert [vars(before[1][row.id]) for row in DATASET.classes] == [vars(after[1][row.id]) for row in DATASET.classes]
+
+
+@pytest.fixture(scope="module")
+def combination(panopticapi):
+    """The reference's script that merges semantic segments and instances."""
+    return importlib.import_module("panopticapi.combine_semantic_and_instance_predictions")
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")  # pycocotools' decode
+@SETTINGS
+@given(st.integers(0, 2**20), st.integers(0, 8), st.sampled_from([0.0, 0.2, 0.5, 0.9]), st.sampled_from([1, 12, 40]))
+def test_parts_merge_to_the_same_segments(combination, tmp_path, seed, count, overlap, stuff_area_px):
+    rng = np.random.default_rng(seed)
+    shape = (12, 16)
+    semantic = np.repeat(np.repeat(rng.integers(0, 5, (4, 4)), 3, 0), 4, 1)  # 4 is void
+    masks = np.zeros((count, *shape), bool)
+    for mask in masks:
+        top, left = rng.integers(0, 10, 2)
+        mask[top : top + rng.integers(1, 9), left : left + rng.integers(1, 9)] = True
+    labels, scores = rng.integers(0, 2, count), np.round(rng.random(count), 1)
+    ids = [row.id for row in DATASET.classes]
+
+    def encoded(mask):
+        return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+
+    rows = [
+        {"category_id": ids[label], "score": score, "segmentation": encoded(mask)}
+        for label, score, mask in zip(labels.tolist(), scores.tolist(), masks, strict=True)
+    ]
+    kept = sorted((row for row in rows if row["score"] >= 0.5), key=lambda row: -row["score"])
+    stuff = [{"category_id": ids[index], "segmentation": encoded(semantic == index)} for index in (2, 3)]
+    image = {"height": shape[0], "width": shape[1], "file_name": "1.jpg"}
+    categories = {row.id: {"id": row.id, "isthing": int(bool(row.isthing)), "color": [1, 2, row.id]} for row in DATASET.classes}
+    with contextlib.redirect_stdout(io.StringIO()):
+        expected = combination.combine_to_panoptic_single_core(
+            0, [1], {1: image}, {1: kept}, {1: stuff}, tmp_path, overlap, stuff_area_px, categories
+        )[0]["segments_info"]
+    found = merged_parts(1, semantic, masks, labels, scores, DATASET, overlap=overlap, stuff_area_px=stuff_area_px)
+    assert [ids[index] for index in found.classes] == [row["category_id"] for row in expected]
+    colours = np.asarray(Image.open(tmp_path / "1.png")).astype(np.int64)
+    drawn = colours[..., 0] + 256 * colours[..., 1] + 65536 * colours[..., 2]
+    numbers = np.zeros(shape, np.int64)
+    for number, row in enumerate(expected, 1):
+        numbers[drawn == row["id"]] = number
+    assert np.array_equal(found.values, numbers)
 
 
 @pytest.fixture
@@ -132,7 +170,7 @@ def test_the_drop_in_gives_the_same_dict_and_table(panopticapi, tmp_path, capsys
             table = {int(key): (int(key) % 4, side == 0 and bool(key == 5), int((rows == key).sum())) for key in np.unique(rows) if key}
             sides += [rows.tolist(), table]
         images.append(tuple(sides))
-    gt_file, pred_file = (str(file) for file in write(tmp_path, images))
+    gt_file, pred_file = (str(file) for file in write_coco(tmp_path, images))
     expected = panopticapi.pq_compute(gt_file, pred_file)
     reference_lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(("Time", "Core", "Number"))]
     found = pq_compute(gt_file, pred_file)
