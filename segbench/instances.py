@@ -98,6 +98,7 @@ class InstanceBatch:
         masks: The masks, or None where the file holds boxes only.
         file: Where they came from, for messages.
         categories: Further knowledge about categories of images, or None.
+        void: Of ground truth: one mask per image of the pixels that are nothing, or None.
     """
 
     images: tuple[ImageId, ...]
@@ -113,6 +114,7 @@ class InstanceBatch:
     masks: Masks | None
     file: str = ""
     categories: ImageCategories | None = None
+    void: Masks | None = None
 
     def __len__(self) -> int:
         return len(self.image)
@@ -143,4 +145,5 @@ class InstanceBatch:
             None if self.masks is None else self.masks.take(rows),
             self.file,
             known,
+            None if self.void is None else self.void.take(wanted),
         )

@@ -85,6 +85,9 @@ def told_formats(
     gt = _format(ground_truth, task, gt_name)
     if task != "auto":
         return task, _format(predictions, task, pred_name), gt
+    alone = _instances(predictions) if gt and gt.tasks == ("semantic",) and not pred_name else None
+    if alone:  # maps of instances look like maps of labels; lists of masks with scores like nothing else
+        return "instance", alone, gt if gt_name else _format(ground_truth, "instance", None)
     pred = _pred_format(predictions, gt, pred_name)
     if pred and gt and not gt_name and pred.tasks == ("panoptic",) != gt.tasks:
         gt = _format(ground_truth, "panoptic", None)  # panoptic maps look like label maps, so the predictions decide
@@ -133,6 +136,15 @@ def panoptic_after_all(
         if not all(panoptic_maps.means_classes(entry, *side) for entry, side in zip(formats, sides, strict=True)):
             return None
     return formats
+
+
+def _instances(value: Any) -> Format | None:
+    """The format of predictions that are surely instances, else None."""
+    try:
+        found = _format(value, "auto", None)
+    except FormatError:
+        return None
+    return found if found and found.tasks == ("instance",) else None
 
 
 def _task_in_memory(value: Any) -> str:
@@ -272,7 +284,8 @@ def check_pairing(pairing: Pairing, pred: Source, gt: Source, missing: str, stri
             hint="predict them too, or pass --missing skip (leaves them out) or --missing empty (counts all their pixels as missed)",
             code="SB130",
         )
-    if pairing.missing and not missing == usual == "empty":
+    files_each = bool(getattr(pred, "files", None))  # a file may have been forgotten; in one list of all, nothing was found there
+    if pairing.missing and (files_each or not missing == usual == "empty"):
         done = "left out" if missing == "skip" else "nothing is predicted there"
         warnings.append(f"no prediction for {len(pairing.missing)} of {counted(len(gt.keys), 'ground truth')}: {done}")
     if pairing.extra:

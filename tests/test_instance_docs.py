@@ -24,7 +24,7 @@ def test_every_metric_is_documented_and_explained():
 
 
 def shown(value):
-    if value is None:
+    if value is None or value == ():
         return "all"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -16,6 +16,7 @@ from segbench import datasets, protocols
 from segbench.adapters import instance_formats as formats
 from segbench.adapters.base import Request
 from segbench.adapters.instance_maps import MAPS, runs_of
+from segbench.adapters.instance_memory import batch_of
 from segbench.errors import ConfigError, FormatError, LabelError
 from segbench.instances import CROWD
 from segbench.metrics.instance import InstanceAccumulator, scores
@@ -154,6 +155,7 @@ def test_runs_of_every_value(values):
 MISTAKES = {
     "two parts": ("city", "a.png 24\n", "2 parts", None),
     "outside": ("city", "../../../etc/a.png 24 0.5\n", "outside", "SB192"),
+    "half a class": ("city", "a.png 24.5 0.5\n", "'24.5'", "SB110"),
     "class name": ("city", "a.png person 0.5\n", "'person'", "SB110"),
     "score": ("city", "a.png 24 nan\n", "'nan'", "SB140"),
     "box": ("yolo", "0 0.5 0.5 0.1 0.1\n", "a box", None),
@@ -173,6 +175,36 @@ def test_mistakes_in_text(tmp_path, mistake):
         source.read(("a",), SIZES)
     assert error.value.code == code
     assert "a.txt" in str(error.value)
+
+
+def test_masks_of_cityscapes(folders, tmp_path):
+    """Class ids may be written as numbers with a point; a mask stands once, and has one value per pixel."""
+    png(tmp_path / "a.png", FIRST.astype(np.uint8) * 255)
+    (tmp_path / "a.txt").write_text("a.png 24.0 0.5\n")
+    assert opened(formats.CITYSCAPES, tmp_path).read(("a",), SIZES).category.tolist() == [1]
+    for text, code in (("a.png 24 0.5\na.png 26 0.5\n", "SB120"), ("colours.png 24 0.5\n", "SB162"), ("gone.png 24 0.5\n", "SB160")):
+        png(tmp_path / "colours.png", np.stack([FIRST.astype(np.uint8)] * 3, -1))
+        (tmp_path / "a.txt").write_text(text)
+        with pytest.raises(FormatError) as error:
+            opened(formats.CITYSCAPES, tmp_path).read(("a",), SIZES)
+        assert error.value.code == code
+
+
+def test_void_of_maps_and_arrays(tmp_path):
+    """Pixels of ignored labels are void, their numbered instances are not."""
+    values = np.zeros(SIZE, np.uint16)
+    values[FIRST], values[SECOND] = 24001, 29001
+    values[0, :4] = 29
+    png(tmp_path / "a.png", values)
+    city = datasets.load("cityscapes")
+    void = opened(MAPS, tmp_path, "gt", city).read(("a",)).void
+    assert void.areas.tolist() == [int(np.isin(values, (0, 29)).sum())]
+    given = batch_of(["a", "b"], [{"labels": [], "void": FIRST}, {"labels": [], "size": SIZE}], city, "gt")
+    assert given.void.areas.tolist() == [30, 0]
+    assert given.select([1, 0]).void.areas.tolist() == [0, 30]
+    png(tmp_path / "a.png", np.where(FIRST, 50, 0).astype(np.uint16))
+    with pytest.raises(LabelError, match="class 50 of value 50"):
+        opened(MAPS, tmp_path, "gt", city).read(("a",))
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no zip", b"\xff\xfe"])

@@ -7,7 +7,7 @@ import pytest
 
 from segbench import datasets, protocols
 from segbench.adapters.instance_memory import batch_of
-from segbench.metrics.instance import InstanceAccumulator, scores
+from segbench.metrics.instance import InstanceAccumulator, families_for, scores
 from segbench.metrics.instance_matching import RECALL_THRESHOLDS, curves, match
 from segbench.significance import instance as module
 from segbench.significance.intervals import Resampling, intervals
@@ -52,8 +52,7 @@ def masks(corners, extents, size):
 
 
 def evidence_of(rules, **how):
-    tables = tuple(family for family in ("segm", "bbox", "boundary") if family in rules.rules.families)
-    accumulator = InstanceAccumulator(THREE, tables, rules.rules)
+    accumulator = InstanceAccumulator(THREE, families_for((), rules), rules.rules)
     accumulator.update(*made(**how))
     return accumulator.evidence()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class InstanceFiles:
         masks: Whether the files hold masks, not boxes alone.
         box_format: `xywh` or `xyxy`.
         notes: What the user should know.
+        places: Position of each key in the whole folder, also in a part of it.
     """
 
     format: str
@@ -50,6 +51,11 @@ class InstanceFiles:
     masks: bool = True
     box_format: str = "xywh"
     notes: tuple[str, ...] = ()
+    places: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.places:
+            object.__setattr__(self, "places", {key: place for place, key in enumerate(self.files)})
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -77,7 +83,6 @@ class InstanceFiles:
         Raises:
             FormatError: a file that is damaged or of another form.
         """
-        place = {key: index for index, key in enumerate(self.files)}
         known: list[Size] = [None] * len(keys)
         if sizes is not None:
             known = [None if size[0] < 0 else (int(size[0]), int(size[1])) for size in sizes]
@@ -90,14 +95,15 @@ class InstanceFiles:
             space=samples[0].get("space", self.request.id_space) if samples else None,
             box_format=self.box_format,
             sizes=known,
-            order=[place[str(key)] for key in keys],
+            order=[self.places[str(key)] for key in keys],
             drop_masks=not masks,
         )
         return replace(batch, file=self.root)
 
     def part(self, keys: Sequence[ImageId]) -> InstanceFiles:
         """Only these images."""
-        return replace(self, files={str(key): self.files[str(key)] for key in keys})
+        names = [str(key) for key in keys]
+        return replace(self, files={name: self.files[name] for name in names}, places={name: self.places[name] for name in names})
 
     def file(self, key: ImageId) -> str:
         """The file of an image."""

@@ -18,8 +18,9 @@ from segbench.errors import FormatError
 
 
 def load_cityscapes(path: str, size: Size, request: Request) -> Mapping[str, Any]:
-    """One text file of Cityscapes: lines of mask file, label id, score."""
-    masks, labels, scores = [], [], []
+    """One text file of Cityscapes: lines of mask file, label id, score. Pixels that are not 0 are the mask."""
+    masks: dict[str, Any] = {}
+    labels, scores = [], []
     root = os.path.realpath(os.path.dirname(path))
     for number, line in enumerate(_lines(path), 1):
         parts = line.split()
@@ -30,8 +31,18 @@ def load_cityscapes(path: str, size: Size, request: Request) -> Mapping[str, Any
             raise FormatError(f"line {number} leads outside the folder: {parts[0]}", files=[path], code="SB192")
         labels.append(_integer(parts[1], path, number))
         scores.append(_number(parts[2], path, number))
-        masks.append(read_labels(mask) != 0)
-    return {"masks": masks, "labels": labels, "scores": scores} | ({"size": masks[0].shape} if masks else {})
+        if mask in masks:
+            raise FormatError(
+                f"line {number} names the mask of a line before it: {parts[0]}",
+                files=[path],
+                hint="give every line a mask of its own; cityscapesScripts keeps the last line alone",
+                code="SB120",
+            )
+        masks[mask] = read_labels(mask) != 0
+        if masks[mask].ndim != 2:
+            raise FormatError("a mask has one value per pixel, not colours", files=[mask], hint="save it as a grey PNG", code="SB162")
+    drawn = list(masks.values())
+    return {"masks": drawn, "labels": labels, "scores": scores} | ({"size": drawn[0].shape} if drawn else {})
 
 
 def load_yolo(path: str, size: Size, request: Request) -> Mapping[str, Any]:
@@ -141,9 +152,12 @@ def _number(text: str, path: str, line: int) -> float:
 
 def _integer(text: str, path: str, line: int) -> int:
     try:
-        return int(text)
+        value = float(text)
     except ValueError:
-        raise FormatError(f"{text!r} in line {line} is no class id", files=[path], code="SB110") from None
+        value = np.nan
+    if not value.is_integer() or abs(value) >= 2**53:
+        raise FormatError(f"{text!r} in line {line} is no class id", files=[path], code="SB110")
+    return int(value)
 
 
 def _first_tokens(path: Path) -> list[str]:

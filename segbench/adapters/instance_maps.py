@@ -45,21 +45,22 @@ def load(path: str, size: Size, request: Request) -> Mapping[str, Any]:
     if values.ndim != 2:
         raise FormatError(f"a map of instances has one value per pixel, not shape {values.shape}", files=[path], code="SB162")
     distinct, runs = runs_of(values)
-    classes, crowd = _meaning(distinct, values, path, request)
+    classes, crowd, void = _meaning(distinct, values, path, request)
     rows = np.flatnonzero(classes >= 0)
     shape = list(values.shape)
     masks = [{"size": shape, "counts": _trimmed(runs[row])} for row in rows]
-    return {"masks": masks, "labels": classes[rows], "iscrowd": crowd[rows], "space": "contiguous", "size": values.shape} | (
-        {"scores": np.ones(len(rows))} if request.role == "pred" else {}
-    )
+    sample = {"masks": masks, "labels": classes[rows], "iscrowd": crowd[rows], "space": "contiguous", "size": values.shape}
+    return sample | ({"void": np.isin(values, distinct[void])} if void.any() else {})
 
 
 def _trimmed(runs: list[int]) -> list[int]:
     return runs[:-1] if len(runs) > 1 and runs[-1] == 0 else runs
 
 
-def _meaning(distinct: NDArray[np.int64], values: NDArray, path: str, request: Request) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Class index of each value, -1 where it is no instance; whether it is a crowd."""
+def _meaning(
+    distinct: NDArray[np.int64], values: NDArray, path: str, request: Request
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Class index of each value, -1 where it is no instance; whether it is a crowd; whether it is void."""
     dataset = request.dataset
     divisor = dataset.label_divisor
     if divisor is None:
@@ -68,7 +69,8 @@ def _meaning(distinct: NDArray[np.int64], values: NDArray, path: str, request: R
                 f"{dataset.name} has {dataset.num_classes} classes and no label_divisor, so the values of these maps tell no class",
                 hint="give a data set file with label_divisor, or one with a single class",
             )
-        return np.where(distinct > 0, 0, -1), np.zeros(len(distinct), bool)
+        nowhere = np.zeros(len(distinct), bool)
+        return np.where(distinct > 0, 0, -1), nowhere, nowhere
     if values.dtype == np.uint8 and divisor > 255:
         raise FormatError(
             f"8-bit values cannot hold class * {divisor} + number",
@@ -79,7 +81,7 @@ def _meaning(distinct: NDArray[np.int64], values: NDArray, path: str, request: R
     region = distinct < divisor
     labels = np.where(region, distinct, distinct // divisor)
     classes = dataset.value_map(request.id_space or "label").classes(labels).astype(np.int64)
-    unknown = labels[(classes == INVALID) & ~region]
+    unknown = labels[(classes == INVALID) & (labels != 0)]
     if len(unknown):
         raise LabelError(
             f"class {int(unknown[0])} of value {int(distinct[labels == unknown[0]][-1])} is none of {dataset.name}",
@@ -87,7 +89,8 @@ def _meaning(distinct: NDArray[np.int64], values: NDArray, path: str, request: R
             code="SB110",
         )
     things = np.array([label.isthing is not False for label in dataset.evaluated] + [False])
-    return np.where((classes >= 0) & things[classes], classes, -1), region
+    # numbered instances of an ignored class are no void to the scripts of Cityscapes, only its regions are
+    return np.where((classes >= 0) & things[classes], classes, -1), region, region & (classes == dataset.num_classes)
 
 
 def open_maps(path: Path, request: Request) -> InstanceFiles:

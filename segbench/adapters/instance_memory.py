@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from segbench.adapters.coco_categories import class_indices
 from segbench.adapters.coco_masks import COUNTS, counts_of_array, counts_of_polygons, counts_of_runs, decode, packed_counts
 from segbench.datasets import Dataset
 from segbench.errors import FormatError, PairingError
-from segbench.instances import BOXED, CROWD, IGNORE, NO_ID, InstanceBatch
+from segbench.instances import BOXED, CROWD, IGNORE, NO_ID, InstanceBatch, Masks
 from segbench.samples import ImageId
 
 KEYS = {
@@ -28,6 +28,7 @@ KEYS = {
     "areas": ("area", "areas"),
     "ids": ("ids", "id"),
     "size": ("size", "image_size", "orig_size", "ori_shape"),
+    "void": ("void",),
 }
 """Names under which a dict may hold each thing."""
 
@@ -50,7 +51,8 @@ def batch_of(
         image_ids: Their ids.
         samples: One dict per image: `masks` (N, H, W) bool or 0/1 integers, or a list of run-length masks or of polygon lists; `boxes`
             (N, 4); `labels` (N,); predictions also `scores` (N,), ground truth `iscrowd`, `ignore`, `area`, `ids` where it has them. Arrays
-            are NumPy's, torch's or anything that has `__array__`. A `size` (H, W) is needed for polygons alone.
+            are NumPy's, torch's or anything that has `__array__`. A `size` (H, W) is needed for polygons alone. Ground truth may say with
+            `void` (H, W), or a run-length mask, which pixels are nothing.
         role: `pred` or `gt`.
         space: Id space of the labels; the data set's own ids where None.
         box_format: `xyxy` (left, top, right, bottom) or `xywh`.
@@ -96,6 +98,7 @@ def batch_of(
         columns["flags"].astype(np.uint8),
         masks if masks is None or len(kept) == len(category) else masks.take(kept),
         role,
+        void=None if drop_masks else _void(parts, dims, image_ids, role),
     )
 
 
@@ -148,6 +151,7 @@ def _columns(image: ImageId, sample: Mapping[str, Any], role: str, box_format: s
         "areas": _numbers(given["areas"], count, -1, image, "area"),
         "ids": _ids(given["ids"], count, role, image),
         "size": None if size is None else (int(size[0]), int(size[1])),
+        "void": given["void"],
     }
 
 
@@ -196,6 +200,24 @@ def _masks(parts: list[dict[str, Any]], dims: NDArray[np.int32], image: NDArray[
     return decode(rows, dims[image], none, lambda row: f"instance {row} (image {image_ids[image[row]]})", role)
 
 
+def _void(parts: list[dict[str, Any]], dims: NDArray[np.int32], image_ids: Sequence[ImageId], role: str) -> Masks | None:
+    """One mask per image of what is void in it; None where no image says."""
+    if all(part["void"] is None for part in parts):
+        return None
+    texts: list[bytes] = []
+    sizes = np.maximum(dims, 0)  # of an image of unknown size nothing is void
+    for index, part in enumerate(parts):
+        if part["void"] is None:
+            height, width = sizes[index].tolist()
+            texts.append(counts_of_runs([height * width], (height, width)))
+            continue
+        text, sizes[index] = _text(part["void"], tuple(dims[index].tolist()))
+        texts.append(text)
+    full = np.where(dims < 0, sizes, dims)
+    none = np.full((len(texts), 4), np.nan)
+    return decode(packed_counts(texts, sizes), full, none, lambda row: f"void of image {image_ids[row]}", role)
+
+
 def _text(mask: Any, size: tuple[int, int]) -> tuple[bytes, tuple[int, int]]:
     """One mask of any form as a counts string, and its size."""
     if isinstance(mask, Mapping):
@@ -221,6 +243,7 @@ class MemoryInstances:
         format, said, keys: See `Source`.
         samples: The dict of each key.
         dataset, role, space: As `batch_of` takes them.
+        places: Position of each key in the whole, also in a part of it.
     """
 
     format: str
@@ -231,6 +254,11 @@ class MemoryInstances:
     role: str
     space: str | None
     notes: tuple[str, ...] = ()
+    places: Mapping[ImageId, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.places:
+            object.__setattr__(self, "places", {key: place for place, key in enumerate(self.keys)})
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -245,16 +273,23 @@ class MemoryInstances:
 
     def read(self, keys: Sequence[ImageId], sizes: NDArray[np.int32] | None = None, masks: bool = True) -> InstanceBatch:
         """The instances of some images."""
-        place = {key: index for index, key in enumerate(self.keys)}
         known = None if sizes is None else [None if size[0] < 0 else (int(size[0]), int(size[1])) for size in sizes]
         chosen = [self.samples[key] for key in keys]
         return batch_of(
-            keys, chosen, self.dataset, self.role, space=self.space, sizes=known, order=[place[key] for key in keys], drop_masks=not masks
+            keys,
+            chosen,
+            self.dataset,
+            self.role,
+            space=self.space,
+            sizes=known,
+            order=[self.places[key] for key in keys],
+            drop_masks=not masks,
         )
 
     def part(self, keys: Sequence[ImageId]) -> MemoryInstances:
         """Only these images."""
-        return replace(self, keys=tuple(keys), samples={key: self.samples[key] for key in keys})
+        parts = {key: self.samples[key] for key in keys}, {key: self.places[key] for key in keys}
+        return replace(self, keys=tuple(keys), samples=parts[0], places=parts[1])
 
     def file(self, key: ImageId) -> str:
         """What an image is called in messages."""

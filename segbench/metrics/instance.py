@@ -14,16 +14,16 @@ from segbench.datasets import Dataset
 from segbench.errors import ComparabilityError, ConfigError
 from segbench.evidence import Evidence, Images, Table
 from segbench.instances import InstanceBatch
-from segbench.metrics import instance_analysis, instance_extra
+from segbench.metrics import instance_analysis, instance_extra, instance_overlap
 from segbench.metrics.base import Scores, defined, defined_list
 from segbench.metrics.instance_catalogue import ANALYSIS, METRICS
 from segbench.metrics.instance_checks import suspicions as suspicions
 from segbench.metrics.instance_matching import Curves, Matches, curves, match
-from segbench.metrics.instance_pairs import ANALYSIS_FLOOR, FAMILIES, FLOOR, columns_of, empty_tables, evidence_of, pair_table
+from segbench.metrics.instance_pairs import ANALYSIS_FLOOR, ANY, FAMILIES, FLOOR, VOID, columns_of, empty_tables, evidence_of, pair_table
 from segbench.metrics.instance_summary import NO_TRUTH, class_columns, frequency_groups, reason, summary
 from segbench.protocols.instance import InstanceRules, RuleSet
 
-TABLES = dict.fromkeys(columns_of(FAMILIES), 1)
+TABLES = dict.fromkeys(columns_of((*FAMILIES, VOID)), 1)
 """The evidence tables and their versions."""
 
 
@@ -40,13 +40,15 @@ class InstanceAccumulator:
     """
 
     def __init__(self, dataset: Dataset, tables: Sequence[str] = ("segm", "bbox"), rules: InstanceRules | None = None) -> None:
-        unknown = set(tables) - {*FAMILIES, "analysis"}
+        unknown = set(tables) - {*FAMILIES, "analysis", VOID}
         if unknown:
             raise ConfigError(f"instances cannot be compared by {min(unknown)!r}", hint=f"one of: {', '.join(FAMILIES)}, analysis")
         self.dataset = dataset
         self.families = tuple(family for family in FAMILIES if family in tables)
+        self.tables = (*self.families, *((VOID,) if VOID in tables else ()))
         analysis = "analysis" in tables
-        self.floor = min(ANALYSIS_FLOOR if analysis else FLOOR, *(rules.iou_thresholds if rules else ()), 1 - 1e-10)
+        usual = ANY if VOID in tables else ANALYSIS_FLOOR if analysis else FLOOR
+        self.floor = min(usual, *(rules.iou_thresholds if rules else ()), 1 - 1e-10)
         self.cross = analysis or (rules is not None and rules.categories == "together")
         self._parts: list[Evidence] = []
 
@@ -56,11 +58,11 @@ class InstanceAccumulator:
         Raises:
             PairingError, ShapeError, InputError: see `segbench.metrics.instance_pairs.evidence_of`.
         """
-        self._parts.append(evidence_of(pred, gt, self.families, self.dataset.num_classes, self.floor, self.cross))
+        self._parts.append(evidence_of(pred, gt, self.tables, self.dataset.num_classes, self.floor, self.cross))
 
     def merge(self, *others: InstanceAccumulator) -> InstanceAccumulator:
         """An accumulator of all images of this and the others. An image in several of them counts once if its evidence is equal."""
-        merged = InstanceAccumulator(self.dataset, self.families)
+        merged = InstanceAccumulator(self.dataset, self.tables)
         merged.floor = max(part.floor for part in (self, *others))
         merged.cross = all(part.cross for part in (self, *others))
         merged._parts = [evidences.merge([part.evidence() for part in (self, *others)])]
@@ -70,7 +72,7 @@ class InstanceAccumulator:
         """Everything compared so far, in canonical order."""
         if not self._parts:
             images = Images((), np.zeros(0, np.int64), np.zeros((0, 2), np.int32))
-            return Evidence("instance", self.dataset.num_classes, images, empty_tables(self.families))
+            return Evidence("instance", self.dataset.num_classes, images, empty_tables(self.tables))
         if len(self._parts) > 1:
             self._parts = [evidences.merge(self._parts)]
         return self._parts[0]
@@ -88,7 +90,7 @@ class InstanceAccumulator:
         """The inverse of `arrays`."""
         evidence = Evidence.from_arrays(arrays)
         _check(evidence, dataset)
-        accumulator = cls(dataset, families_of(evidence))
+        accumulator = cls(dataset, tables_of(evidence))
         collected = evidence.rows("collected")
         accumulator.floor = float(collected["floor"].max(initial=0.0)) or FLOOR
         accumulator.cross = bool(collected["cross"].all())
@@ -127,6 +129,10 @@ def families_for(patterns: Sequence[str], rules: RuleSet, masks: bool = True) ->
         analysis |= pattern == "analysis" or (bool(names) and all(name in ANALYSIS for name in names))
     usual = {"segm", "bbox"} if masks else {"bbox"}
     families = [family for family in FAMILIES if family in allowed and family in (chosen or usual)] or list(allowed)
+    if rules.rules.matching == "by_overlap":
+        if analysis:
+            raise ConfigError(f"protocol {rules.name} does not tell where AP is lost", hint="add --protocol coco to --analysis")
+        return (*families, VOID)
     return (*families, "analysis") if analysis else tuple(families)
 
 
@@ -139,6 +145,11 @@ def ground_truth(evidence: Evidence) -> Table:
 def families_of(evidence: Evidence) -> tuple[str, ...]:
     """What the evidence compares: `segm`, `bbox`, `boundary`."""
     return tuple(family for family in FAMILIES if pair_table(family) in evidence.tables)
+
+
+def tables_of(evidence: Evidence) -> tuple[str, ...]:
+    """What an accumulator is asked for to collect the same: the families, and `VOID`."""
+    return (*families_of(evidence), *((VOID,) if VOID in evidence.tables else ()))
 
 
 def evaluated(evidence: Evidence, family: str, rules: InstanceRules, partners: bool = False) -> tuple[Matches, Curves]:
@@ -162,32 +173,54 @@ def scores(evidence: Evidence, dataset: Dataset, rules: RuleSet, families: Seque
         raise ConfigError(
             f"protocol {rules.name} scores {' and '.join(rules.rules.families)}; this run compared {' and '.join(families_of(evidence))}"
         )
-    groups = frequency_groups(dataset) if rules.rules.groups == "frequency" else None
-    metrics: dict[str, float | None] = {}
-    undefined: dict[str, str] = {}
-    columns: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    columns: dict[str, NDArray[np.float64]] = {}
     images: dict[str, list] = {"id": list(evidence.images.ids)}
+    view = _by_overlap if rules.rules.matching == "by_overlap" else _by_score
     for family in allowed:
-        matches, found = evaluated(evidence, family, rules.rules)
-        for name, value in summary(found, rules.rules, family, groups).items():
-            metrics[name] = defined(value)
-            if metrics[name] is None:
-                undefined[name] = reason(name, rules.rules)
-        if analysed(evidence, rules.rules):
-            for name, value in analysis_summary(evidence, family, rules.rules).items():
-                metrics[name] = defined(value)
-                if metrics[name] is None:
-                    undefined[name] = NO_TRUTH
-        if rules.rules.categories == "each":
-            for name, values in class_columns(found, rules.rules).items():
-                columns[f"{family}_{name}"] = defined_list(values)
-                undefined |= {
-                    f"{family}/{name}/{label}": NO_TRUTH
-                    for label, value in zip(dataset.names, columns[f"{family}_{name}"], strict=True)
-                    if value is None
-                }
-        images |= {f"{family}_{name}": values for name, values in per_image(evidence, matches, rules.rules).items()}
-    return Scores(metrics, undefined, _class_rows(evidence, dataset, columns), images)
+        whole, by_class, by_image = view(evidence, dataset, family, rules.rules)
+        metrics |= whole
+        columns |= {f"{family}_{name}": values for name, values in by_class.items()}
+        images |= {f"{family}_{name}": values for name, values in by_image.items()}
+    values = {name: defined(value) for name, value in metrics.items()}
+    rows = {name: defined_list(column) for name, column in columns.items()}
+    undefined = {name: NO_TRUTH if name in ANALYSIS else reason(name, rules.rules) for name, value in values.items() if value is None}
+    undefined |= {
+        f"{name.replace('_', '/', 1)}/{label}": NO_TRUTH
+        for name, column in rows.items()
+        for label, value in zip(dataset.names, column, strict=True)
+        if value is None
+    }
+    return Scores(values, undefined, _class_rows(evidence, dataset, rows), images)
+
+
+View = tuple[dict[str, float], dict[str, NDArray[np.float64]], dict[str, list]]
+"""Of one family: its numbers by metric id, its columns of the classes and of the images."""
+
+
+def _by_score(evidence: Evidence, dataset: Dataset, family: str, rules: InstanceRules) -> View:
+    matches, found = evaluated(evidence, family, rules)
+    groups = frequency_groups(dataset) if rules.groups == "frequency" else None
+    whole = summary(found, rules, family, groups)
+    if analysed(evidence, rules):
+        whole |= analysis_summary(evidence, family, rules)
+    by_class = class_columns(found, rules) if rules.categories == "each" else {}
+    return whole, by_class, per_image(evidence, matches, rules)
+
+
+def _by_overlap(evidence: Evidence, dataset: Dataset, family: str, rules: InstanceRules) -> View:
+    found = instance_overlap.overlaps(evidence, family, dataset, rules)
+    once = instance_overlap.unweighted(evidence)
+    whole: dict[str, float] = {}
+    by_class: dict[str, NDArray[np.float64]] = {}
+    for area, of_range in enumerate(found.ranges):
+        values = instance_overlap.precisions(of_range, once)[0]
+        whole |= {f"{family}/{name}": value for name, value in instance_overlap.means(values, area, rules).items()}
+        if area == 0:
+            for name, column in instance_overlap.of_classes(values, rules).items():
+                by_class[name] = np.full(dataset.num_classes, np.nan)
+                by_class[name][found.classes] = column
+    return whole, by_class, outcome_columns(**instance_overlap.outcomes(evidence, found))
 
 
 def analysed(evidence: Evidence, rules: InstanceRules) -> bool:
@@ -224,15 +257,14 @@ def per_image(evidence: Evidence, matches: Matches, rules: InstanceRules) -> dic
     gt_image = evidence.rows("ground_truths")["image"]
     truths = np.bincount(gt_image[matches.gt_ignored[:, 0] == 0], minlength=count)
     true, false = (np.bincount(image[chosen], minlength=count) for chosen in (right, wrong))
-    total = true + truths
-    with np.errstate(invalid="ignore"):
-        f1 = 2 * true / (true + false + truths)
-    return {
-        "tp": true.tolist(),
-        "fp": false.tolist(),
-        "fn": (truths - true).tolist(),
-        "f1": defined_list(np.where(total + false > 0, f1, np.nan)),
-    }
+    return outcome_columns(true, false, truths - true)
+
+
+def outcome_columns(tp: NDArray[np.int64], fp: NDArray[np.int64], fn: NDArray[np.int64]) -> dict[str, list]:
+    """Columns of the images: right, wrong, missed, and their F1; None where there is nothing."""
+    total = 2 * tp + fp + fn
+    f1 = np.divide(2 * tp, total, out=np.full(len(total), np.nan), where=total > 0)
+    return {"tp": tp.tolist(), "fp": fp.tolist(), "fn": fn.tolist(), "f1": defined_list(f1)}
 
 
 def _class_rows(evidence: Evidence, dataset: Dataset, columns: dict[str, list]) -> list[dict[str, Any]]:

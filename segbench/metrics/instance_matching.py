@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.errors import ComparabilityError, InputError
+from segbench.errors import ComparabilityError, ConfigError, InputError
 from segbench.evidence import Evidence, Table
 from segbench.instances import BOXED, CROWD, IGNORE, NEGATIVE, NO_ID, NOT_EXHAUSTIVE
 from segbench.kernels import matching
@@ -97,6 +97,7 @@ def match(evidence: Evidence, family: str, rules: InstanceRules, partners: bool 
         ComparabilityError: the evidence was collected for higher thresholds, or for each class by itself.
         InputError: SB120: two annotations share an id, where the rules refuse that.
     """
+    _check_rules(rules)
     _check(evidence, family, rules)
     detections, truths = evidence.rows("detections"), evidence.rows("ground_truths")
     together = rules.categories == "together"
@@ -177,6 +178,14 @@ def curves(matches: Matches, scores: NDArray[np.float64], rules: InstanceRules, 
         *(precision, recall, at_scores),
     )
     return Curves(precision, recall, at_scores)
+
+
+def _check_rules(rules: InstanceRules) -> None:
+    if rules.matching != "by_score":
+        raise ConfigError(
+            "these rules match by overlap alone, and have no single partner of each detection",
+            hint="score the run by coco: result.rescore('coco')",
+        )
 
 
 def _check(evidence: Evidence, family: str, rules: InstanceRules) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,11 @@ FLOOR = 0.5
 """Least IoU of the pairs that are kept, unless a protocol has lower thresholds."""
 ANALYSIS_FLOOR = 0.1
 """The same where errors are analysed, across categories."""
+ANY = 5e-324
+"""The same where every pair that shares a pixel is kept."""
 FAMILIES = ("segm", "bbox", "boundary")
+VOID = "void_pixels"
+"""The table of how much of each detection lies on void."""
 
 PAIR_DTYPES = {"segm": np.int64, "bbox": np.float64, "boundary": np.int64}
 
@@ -30,7 +35,7 @@ Columns = dict[str, tuple[type, tuple[int, ...]]]
 
 
 def columns_of(families: tuple[str, ...]) -> dict[str, Columns]:
-    """Every table with its columns: dtype and further dimensions."""
+    """Every table with its columns: dtype and further dimensions. `VOID` may stand among the families."""
     detections: Columns = {
         "image": (np.int32, ()),
         "category": (np.int32, ()),
@@ -48,7 +53,9 @@ def columns_of(families: tuple[str, ...]) -> dict[str, Columns]:
         "image_categories": {"image": (np.int32, ()), "category": (np.int32, ()), "kind": (np.uint8, ())},
         "collected": {"image": (np.int32, ()), "floor": (np.float64, ()), "cross": (np.uint8, ())},
     }
-    for family in families:
+    if VOID in families:
+        tables[VOID] = {"image": (np.int32, ()), "detection": (np.int32, ()), "pixels": (np.int64, ())}
+    for family in (name for name in FAMILIES if name in families):
         dtype = PAIR_DTYPES[family]
         tables[pair_table(family)] = {
             "image": (np.int32, ()),
@@ -91,7 +98,11 @@ def evidence_of(pred: InstanceBatch, gt: InstanceBatch, families: tuple[str, ...
     }
     starts = np.searchsorted(gt.image, np.arange(len(gt.images) + 1)).astype(np.int64)
     pred_starts = np.searchsorted(pred.image, np.arange(len(gt.images) + 1)).astype(np.int64)
-    for family in families:
+    if VOID in families:
+        det, pixels = _on_void(pred, gt)
+        image = pred.image[det]
+        tables[VOID] = {"image": image, "detection": (det - pred_starts[image]).astype(np.int32), "pixels": pixels}
+    for family in (name for name in FAMILIES if name in families):
         det, truth, intersection, union = _PAIRS[family](pred, gt, starts, floor, cross)
         image = pred.image[det]
         tables[pair_table(family)] = {
@@ -227,6 +238,18 @@ def _overlaps(
         )
 
     return _grown(call, len(pred), most, np.int64)
+
+
+def _on_void(pred: InstanceBatch, gt: InstanceBatch) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Detections with pixels on the void of their image, and how many."""
+    if gt.void is None or not len(pred):
+        return np.zeros(0, np.int32), np.zeros(0, np.int64)
+    count = len(gt.images)
+    nothing = np.zeros(count, np.int32)
+    regions = replace(gt, image=np.arange(count, dtype=np.int32), category=nothing, flags=nothing.astype(np.uint8))
+    starts = np.arange(count + 1, dtype=np.int64)
+    det, _, pixels, _ = _overlaps(pred, regions, _needed(pred, "predictions"), gt.void, starts, ANY, cross=True)
+    return det, pixels
 
 
 def _box_pairs(pred: InstanceBatch, gt: InstanceBatch, starts: NDArray[np.int64], floor: float, cross: bool) -> Pairs:

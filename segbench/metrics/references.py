@@ -26,8 +26,8 @@ def check(evidence: Evidence) -> None:
     if evidence.task == "instance":
         counts = {"detection": _counts(evidence, "detections"), "gt": _counts(evidence, "ground_truths")}
         for name, table in evidence.tables.items():
-            if name.endswith("_pairs"):
-                for column, count in counts.items():
+            for column, count in counts.items():
+                if column in table:
                     _within(name, column, table[column], 0, count[table["image"]])
     if evidence.task == "panoptic":
         sides = evidence.tables["segments"]["side"]

@@ -119,7 +119,7 @@ def types_of(tables: Mapping[str, Table]) -> dict[str, dict[str, Any]]:
 
 def table_types(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> dict[str, dict[str, Any]]:
     """The `types_of` the tables that an accumulator of the same tables makes."""
-    names = _module(task).families_of(evidence) if takes_batches(task) else tuple(evidence.tables)
+    names = _module(task).tables_of(evidence) if takes_batches(task) else tuple(evidence.tables)
     tables = accumulator(task, dataset, names, rules).evidence().tables
     return types_of(tables)
 

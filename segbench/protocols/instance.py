@@ -44,7 +44,7 @@ class InstanceRules(msgspec.Struct, frozen=True, kw_only=True):
         families: What may be scored: mask IoU, box IoU, the smaller of mask and Boundary IoU.
         iou_thresholds: A detection matches from this IoU on.
         area_ranges: Each is scored by itself; what lies outside is ignored. The first stands for all.
-        max_detections: Best-scored detections per image and category that count, ascending; the last stands in the summary.
+        max_detections: Best-scored detections per image and category that count, ascending; the last stands in the summary. Empty: all.
         per_image: Best-scored detections per image that count, whatever their category; None: all.
         categories: `each` by itself, or all `together`, as one.
         detection_area: `file`: the area given with it, else width * height of the box where the first row of the file has one, else the
@@ -57,6 +57,10 @@ class InstanceRules(msgspec.Struct, frozen=True, kw_only=True):
         federated: Only categories that are annotated or known to be absent count in an image; where not all instances are annotated,
             unmatched detections are ignored.
         groups: Class groups with a mean of their own: none, or LVIS `frequency`.
+        matching: `by_score`: the best-scored detection takes the ground truth of highest IoU, from the threshold on; the curve is
+            interpolated. `by_overlap`: every detection above the threshold overlaps its ground truth, and the best-scored of them is
+            right; one that overlaps nothing is left out where more than the threshold's share of it lies on void, crowds and instances
+            outside the area range; the curve is summed in steps.
     """
 
     families: tuple[Family, ...] = ("segm", "bbox")
@@ -73,6 +77,7 @@ class InstanceRules(msgspec.Struct, frozen=True, kw_only=True):
     crowds: Literal["many", "one"] = "many"
     federated: bool = False
     groups: Literal["none", "frequency"] = "none"
+    matching: Literal["by_score", "by_overlap"] = "by_score"
 
 
 RULE_TITLES = {
@@ -90,6 +95,7 @@ RULE_TITLES = {
     "crowds": "crowds",
     "federated": "federated annotation",
     "groups": "class groups",
+    "matching": "matching and curve",
 }
 """One line per rule, for tables and explanations."""
 
@@ -134,6 +140,24 @@ INSTANCE = (
         rules=InstanceRules(categories="together", max_detections=(1, 10, 100, 1000)),
         reference="pycocotools 2.0.11, COCOeval with useCats = 0",
         note="For proposals and promptable models: all categories are one.",
+    ),
+    RuleSet(
+        task="instance",
+        name="cityscapes",
+        rules=InstanceRules(
+            families=("segm",),
+            iou_thresholds=tuple(np.arange(0.5, 1.0, 0.05).tolist()),
+            area_ranges=(AreaRange("all", 100.0, 1e10),),
+            max_detections=(),
+            detection_area="mask",
+            truth_area="mask",
+            id_zero="matched",
+            repeated_ids="allowed",
+            matching="by_overlap",
+        ),
+        reference="cityscapesScripts, evalInstanceLevelSemanticLabeling",
+        note="Classes with instances only. Ground truth below 100 pixels and groups are no misses; a prediction that matches nothing is no "
+        "error where most of it lies on them or on void. Void are the pixels of ignored labels, but not their numbered instances.",
     ),
 )
 

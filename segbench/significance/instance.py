@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -81,15 +82,53 @@ class Curve:
         )
 
 
-class InstanceMeasure(Measure):
+class RankedMeasure(Measure):
+    """What measures share whose replicates rank all detections again."""
+
+    interval_method = "basic"
+    costly = True
+
+    @abstractmethod
+    def outcomes(self) -> dict[str, dict[str, NDArray[np.int64]]]:
+        """By family: right, wrong and missed instances of each image, `tp`, `fp`, `fn`."""
+
+    def averages(self, metric: str) -> bool:
+        return bool(self.means)
+
+    def effects(self, other: Self, metrics: Sequence[str]) -> Values:
+        images = self._most_changed(other)
+        count = len(self.evidence.images)
+        if not len(images):
+            return {name: np.zeros(count) for name in metrics}
+        weights = np.zeros((len(images), count), np.uint8)
+        weights[np.arange(len(images)), images] = 1
+        base = self.values(np.ones((1, count), np.uint8))
+        mixed = self.swapped(other, weights)[0]
+        effects: Values = {}
+        for name in metrics:
+            effects[name] = np.zeros(count)
+            effects[name][images] = mixed[name] - base[name]
+        return effects
+
+    def _most_changed(self, other: Self) -> NDArray[np.int64]:
+        changed = np.zeros(len(self.evidence.images))
+        theirs = other.outcomes()
+        for family, mine in self.outcomes().items():
+            for column in ("tp", "fp", "fn") if family in theirs else ():
+                changed += np.abs(theirs[family][column] - mine[column])
+        # scores alone may have changed: they decide among images that are equal otherwise
+        sums = [_score_sums(side.evidence) for side in (self, other)]
+        changed += np.minimum(np.abs(sums[1] - sums[0]) / 100, 0.5)
+        order = np.argsort(-changed, kind="stable")[:EFFECTS]
+        return np.sort(order[changed[order] > 0])
+
+
+class InstanceMeasure(RankedMeasure):
     """AP and AR under weights of the images.
 
     A weight of k equals k copies of the image, except where detections of one image and class have equal scores: real copies would come
     in turns. All weights 1 give the run's own numbers to the bit.
     """
-
-    interval_method = "basic"
-    costly = True
 
     def __init__(self, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> None:
         super().__init__(evidence, dataset, rules)
@@ -149,9 +188,6 @@ class InstanceMeasure(Measure):
             truths["image"][counted].astype(np.int64),
         )
 
-    def averages(self, metric: str) -> bool:
-        return bool(self.means)
-
     def truth_images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if not self.compared:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -170,32 +206,9 @@ class InstanceMeasure(Measure):
         sides = np.concatenate((1 - swaps, swaps), 1), np.concatenate((swaps, 1 - swaps), 1)
         return self._values(pool, sides[0], families), self._values(pool, sides[1], families)
 
-    def effects(self, other: Self, metrics: Sequence[str]) -> Values:
-        images = self._most_changed(other)
-        count = len(self.evidence.images)
-        if not len(images):
-            return {name: np.zeros(count) for name in metrics}
-        weights = np.zeros((len(images), count), np.uint8)
-        weights[np.arange(len(images)), images] = 1
-        base = self.values(np.ones((1, count), np.uint8))
-        mixed = self.swapped(other, weights)[0]
-        effects: Values = {}
-        for name in metrics:
-            effects[name] = np.zeros(count)
-            effects[name][images] = mixed[name] - base[name]
-        return effects
-
-    def _most_changed(self, other: Self) -> NDArray[np.int64]:
-        changed = np.zeros(len(self.evidence.images))
-        for family in self.compared:
-            mine, theirs = (per_image(side.evidence, side.matches[family], self.rules) for side in (self, other))
-            for column in ("tp", "fp", "fn"):
-                changed += np.abs(np.array(theirs[column]) - np.array(mine[column]))
-        # scores alone may have changed: they decide among images that are equal otherwise
-        sums = [_score_sums(side.evidence) for side in (self, other)]
-        changed += np.minimum(np.abs(sums[1] - sums[0]) / 100, 0.5)
-        order = np.argsort(-changed, kind="stable")[:EFFECTS]
-        return np.sort(order[changed[order] > 0])
+    def outcomes(self) -> dict[str, dict[str, NDArray[np.int64]]]:
+        columns = {family: per_image(self.evidence, self.matches[family], self.rules) for family in self.compared}
+        return {family: {name: np.array(column[name]) for name in ("tp", "fp", "fn")} for family, column in columns.items()}
 
     def _values(self, curves: dict[tuple[str, int, int], Curve], weights: Weights, families: Sequence[str]) -> Values:
         found: dict[str, list[float]] = {}

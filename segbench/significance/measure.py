@@ -24,6 +24,7 @@ _MEASURES = {
     "semantic": "segbench.significance.semantic:SemanticMeasure",
     "panoptic": "segbench.significance.panoptic:PanopticMeasure",
     "instance": "segbench.significance.instance:InstanceMeasure",
+    "by_overlap": "segbench.significance.instance_overlap:OverlapMeasure",
 }
 
 
@@ -137,7 +138,8 @@ def measure(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> 
     """
     if task not in _MEASURES:
         raise ConfigError(f"numbers of task {task!r} cannot be resampled yet")
-    module, _, name = _MEASURES[task].partition(":")
+    chosen = task if task != "instance" or rules.rules.matching == "by_score" else rules.rules.matching
+    module, _, name = _MEASURES[chosen].partition(":")
     return getattr(import_module(module), name)(evidence, dataset, rules)
 
 
