@@ -10,10 +10,11 @@ from segbench.adapters.instance_memory import batch_of
 from segbench.metrics.instance import InstanceAccumulator, families_for, scores
 from segbench.metrics.instance_matching import RECALL_THRESHOLDS, curves, match
 from segbench.significance import instance as module
-from segbench.significance.intervals import Resampling, intervals
+from segbench.significance.intervals import Resampling
 from segbench.significance.measure import measure
 from segbench.significance.paired import class_contributions, differences
-from tests.studies import populations
+from tests.simulations import deduplicated, simulate
+from tests.studies import detections, populations
 
 THREE = datasets.simple(3, names=["cat", "dog", "bird"])
 PROTOCOLS = [name for name in protocols.available("instance") if name != "lvis"]
@@ -84,12 +85,12 @@ def test_curves_of_weight_one_are_the_curves_to_the_bit(family):
     evidence = evidence_of(rules, num_images=20)
     whole = curves(match(evidence, family, rules.rules), evidence.rows("detections")["score"], rules.rules)
     subject = measure("instance", evidence, THREE, rules)
-    for (compared, area, limit), curve in subject.curves.items():
+    limits = rules.rules.max_detections
+    for (compared, area), curve in subject.curves.items():
         if compared == family:
-            scratch = np.empty((10, 500)), np.empty((10, 500))
-            precision, recall = curve.weighted(np.ones(20, np.uint8), 10, scratch)
-            assert np.array_equal(precision, whole.precision[:, :, :, area, limit])
-            assert np.array_equal(recall, whole.recall[:, :, area, limit])
+            precision, recall = curve.weighted(np.ones(20, np.uint8), 10, limits)
+            assert np.array_equal(precision, whole.precision[:, :, :, area, -1])
+            assert np.array_equal(recall, np.moveaxis(whole.recall[:, :, area], -1, 0))
     assert len(RECALL_THRESHOLDS) == 101
 
 
@@ -164,15 +165,27 @@ def test_large_sets_get_the_headline_alone(monkeypatch):
     assert "segm/ap_small" not in values
 
 
-def test_intervals_of_ap_cover():
-    rules = protocols.load("coco", "instance")
-    whole = evidence_of(rules, num_images=1500, quality=0.7)
+def simulated(monkeypatch):
+    monkeypatch.setattr(module, "AFFORDABLE", 0)
+    rules, whole = protocols.load("coco", "instance"), detections.instances(4000, 3)
     truth = scores(whole, THREE, rules).metrics["segm/ap"]
-    rng = np.random.default_rng(2)
-    inside = 0
-    for _ in range(120):
-        part = whole.select(np.sort(rng.choice(1500, 60, replace=False)))
-        found = intervals(part, THREE, rules, Resampling(200))["segm/ap"]
-        assert found.method == "basic"
-        inside += found.low <= truth <= found.high
-    assert 0.88 <= inside / 120 <= 0.99
+    assert 0.3 < truth < 0.6
+    return simulate(whole, THREE, rules, "segm/ap", truth, images=120)
+
+
+def test_intervals_of_ap_cover(monkeypatch):
+    covered, ratio = simulated(monkeypatch)
+    assert 0.9 <= covered <= 0.99
+    assert 0.9 <= ratio <= 1.12
+
+
+def test_intervals_of_ap_from_deduplicated_draws_do_not_cover(monkeypatch):
+    with deduplicated():
+        covered, ratio = simulated(monkeypatch)
+    assert covered < 0.9
+    assert ratio < 0.85
+
+
+def test_size_ranges_of_large_sets_stay_affordable():
+    """COCO val2017 with masks has intervals of every size range."""
+    assert module.AFFORDABLE >= 87_000 * 4

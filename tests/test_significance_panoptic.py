@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from segbench import protocols
 from segbench.metrics.panoptic import COLUMNS, PanopticAccumulator, scores
-from segbench.significance.intervals import Resampling, intervals
+from segbench.significance.intervals import Resampling
 from segbench.significance.measure import measure
 from segbench.significance.paired import class_contributions, differences
 from tests.panoptic_sets import DATASET, panoptic_image, sample
+from tests.simulations import deduplicated, simulate
 from tests.studies import populations
 
 FAMILIES = ("panoptic/pq", "panoptic/sq", "panoptic/rq")
@@ -115,17 +116,24 @@ def as_evidence(parts):
 RULES = protocols.load("coco-panoptic", "panoptic")
 
 
-def test_intervals_of_pq_cover():
+def simulated():
     whole = as_evidence(population(4000, 1))
     truth = scores(whole, DATASET, RULES).metrics["panoptic/pq"]
     assert 0.2 < truth < 0.8
-    rng = np.random.default_rng(2)
-    inside = 0
-    for _ in range(200):
-        part = whole.select(np.sort(rng.choice(4000, 100, replace=False)))
-        found = intervals(part, DATASET, RULES, Resampling(300))["panoptic/pq"]
-        inside += found.low <= truth <= found.high
-    assert 0.905 <= inside / 200 <= 0.99
+    return simulate(whole, DATASET, RULES, "panoptic/pq", truth, images=100, simulations=200)
+
+
+def test_intervals_of_pq_cover():
+    covered, ratio = simulated()
+    assert 0.91 <= covered <= 0.99
+    assert 0.9 <= ratio <= 1.12
+
+
+def test_intervals_of_pq_from_deduplicated_draws_do_not_cover():
+    with deduplicated():
+        covered, ratio = simulated()
+    assert covered < 0.91
+    assert ratio < 0.85
 
 
 def test_a_better_model_is_found():

@@ -1,5 +1,6 @@
 """compare(): is the candidate really better than the baseline?"""
 
-from segbench.comparison.comparing import Comparison, Options, Row, compare
+from segbench.comparison.comparing import Options, compare
+from segbench.comparison.rows import Comparison, Row
 
 __all__ = ["Comparison", "Options", "Row", "compare"]

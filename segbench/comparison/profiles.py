@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench.comparison.rows import NO_GATES, mark, outcome_document
 from segbench.errors import SHOWN, ComparabilityError, ConfigError
 from segbench.gates import Outcome, Policy, judge, status_of
 from segbench.profiling.profiles import Profiles, runtime, workload
@@ -24,9 +25,6 @@ METRICS = {
     "perf/memory": "memory at the peak, bytes",
 }
 """Lower is better for all of them."""
-
-
-NO_GATES = Policy()
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,6 @@ class ProfileComparison:
 
     def document(self) -> dict[str, Any]:
         """As `segbench compare --json` prints it."""
-        from segbench.comparison.comparing import outcome_document
-
         fields = CostRow.__dataclass_fields__
         return {
             "schema": "segbench.compare-profiles/1",
@@ -122,7 +118,9 @@ def compare_profiles(
         for metric, (row, before, after) in found.items():
             change = None if row.delta is None else 1 + row.delta
             low, high = (None if end is None else 1 + end for end in (row.low, row.high))
-            rows.append(CostRow(where, metric, before, after, change or 0.0, low, high, row.p, row.reason, _mark(row, policy)))
+            rows.append(
+                CostRow(where, metric, before, after, change or 0.0, low, high, row.p, row.reason, mark(row, False, policy.confidence))
+            )
     return ProfileComparison(rows, outcomes, notes, policy)
 
 
@@ -207,12 +205,6 @@ def _medians(values: NDArray[np.float64], replicates: int, seed: int) -> NDArray
         below = np.cumsum(weights, 1, dtype=np.int64)
         found.append(values[np.argmax(2 * below >= len(values), 1)])
     return np.concatenate(found)
-
-
-def _mark(row: Difference, policy: Policy) -> str:
-    from segbench.comparison.comparing import mark
-
-    return mark(row, False, policy.confidence)
 
 
 def is_profile(path: str | PathLike) -> bool:

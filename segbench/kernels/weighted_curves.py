@@ -9,12 +9,26 @@ from segbench.kernels._jit import F8, I4, I8, U1, U8, kernel, ro, rw
 
 @kernel(
     types.void(
-        *(ro(I8), ro(I4), ro(I4), ro(U8), ro(U8), ro(U1), ro(I8), ro(F8)),
-        *(rw(F8, 2), rw(F8, 2), rw(F8, 3), rw(F8, 2)),
+        *(ro(I8), ro(I4), ro(I4), ro(I4), ro(U8), ro(U8), ro(U1), ro(I8), ro(F8), ro(I8)),
+        *(rw(I8), rw(F8, 2), rw(F8, 2), rw(F8, 3), rw(F8, 3)),
     )
 )
 def weigh_curves(
-    starts, images, rows, matched, ignored, weights, num_gt, recall_thresholds, precisions, recalls, out_precision, out_recall
+    starts,
+    images,
+    ranks,
+    rows,
+    matched,
+    ignored,
+    weights,
+    num_gt,
+    recall_thresholds,
+    limits,
+    slots,
+    counts,
+    best,
+    out_precision,
+    out_recall,
 ):
     """Interpolated precision at every recall threshold, and the recall reached, when an image counts as often as its weight says.
 
@@ -22,60 +36,65 @@ def weigh_curves(
 
     Args:
         starts: int64[K + 1], the detections of class k, best score first.
-        images: int32[D], the image of a detection. rows: int32[D], its row in `matched`, -1 where it is false at every threshold.
+        images, ranks: int32[D], the image of a detection, and its place among those of the same image and class.
+        rows: int32[D], its row in `matched`, -1 where it is false at every threshold.
         matched, ignored: uint64[S], bit t is threshold t.
-        weights: uint8[N]. num_gt: int64[K], weighted. recall_thresholds: float64[R], ascending.
-        precisions, recalls: float64[T, D + 1], scratch.
-        out_precision: float64[T, R, K], out_recall: float64[T, K], preset to -1; stay so without ground truth.
+        weights: uint8[N]. num_gt: int64[K], weighted. recall_thresholds: float64[R], ascending, the first is 0.
+        limits: int64[L], ascending; recall is that of the detections of rank below each, precision that of all. No rank reaches the last.
+        slots: int64[max(num_gt) + 1], counts: float64[2, T], best: float64[R, T], scratch.
+        out_precision: float64[T, R, K], out_recall: float64[L, T, K], preset to -1; stay so without ground truth.
     """
-    num_thresholds = out_precision.shape[0]
+    num_limits, num_thresholds = out_recall.shape[0], out_recall.shape[1]
+    last = len(recall_thresholds) - 1
     for label in range(len(starts) - 1):
         total = num_gt[label]
         if total == 0:
             continue
-        counts = 0
-        false_everywhere = 0
-        # entry 0 holds, per threshold, the true and the false positives so far; precision and recall begin at entry 1
+        # the highest recall threshold that so many true positives reach
+        slot = 0
+        for count in range(total + 1):
+            while slot < last and count / total >= recall_thresholds[slot + 1]:
+                slot += 1
+            slots[count] = slot
+        counts[:] = 0.0
+        best[:] = 0.0
         for threshold in range(num_thresholds):
-            recalls[threshold, 0] = 0.0
-            precisions[threshold, 0] = 0.0
-            out_recall[threshold, label] = 0.0
+            for limit in range(num_limits):
+                out_recall[limit, threshold, label] = 0.0
+        false_everywhere = 0.0
         for at in range(starts[label], starts[label + 1]):
-            weight = int(weights[images[at]])
-            if weight == 0:
-                continue
+            weight = float(weights[images[at]])
             row = rows[at]
             if row < 0:
                 false_everywhere += weight
                 continue
+            if weight == 0:
+                continue
             hits = matched[row]
             hidden = ignored[row]
+            limit = 0
+            while ranks[at] >= limits[limit]:
+                limit += 1
             for threshold in range(num_thresholds):
                 bit = U8(1) << U8(threshold)
                 if hidden & bit:
                     continue
                 if hits & bit:
-                    index = int(out_recall[threshold, label]) + 1
-                    out_recall[threshold, label] = index
-                    recalls[threshold, 0] += weight
-                    true = recalls[threshold, 0]
-                    false = false_everywhere + precisions[threshold, 0]
-                    precisions[threshold, index] = true / (false + true + 2.220446049250313e-16)
-                    recalls[threshold, index] = true / total
+                    true = counts[0, threshold] + weight
+                    counts[0, threshold] = true
+                    slot = slots[int(true)]
+                    precision = true / (false_everywhere + counts[1, threshold] + true + 2.220446049250313e-16)
+                    best[slot, threshold] = max(best[slot, threshold], precision)
+                    out_recall[limit, threshold, label] += weight
                 else:
-                    precisions[threshold, 0] += weight
+                    counts[1, threshold] += weight
+        for at in range(last, -1, -1):
+            for threshold in range(num_thresholds):
+                if at < last:
+                    best[at, threshold] = max(best[at, threshold], best[at + 1, threshold])
+                out_precision[threshold, at, label] = best[at, threshold]
         for threshold in range(num_thresholds):
-            counts = int(out_recall[threshold, label])
-            out_recall[threshold, label] = recalls[threshold, counts] if counts else 0.0
-            for index in range(counts - 1, 0, -1):
-                precisions[threshold, index] = max(precisions[threshold, index], precisions[threshold, index + 1])
-            index = 1
-            for at in range(len(recall_thresholds)):
-                while index <= counts and recalls[threshold, index] < recall_thresholds[at]:
-                    index += 1
-                value = 0.0
-                if recall_thresholds[at] <= 0:
-                    value = precisions[threshold, 1] if counts else 0.0
-                elif index <= counts:
-                    value = precisions[threshold, index]
-                out_precision[threshold, at, label] = value
+            true = 0.0
+            for limit in range(num_limits):
+                true += out_recall[limit, threshold, label]
+                out_recall[limit, threshold, label] = true / total

@@ -24,7 +24,7 @@ COLUMNS = (
 
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     """One line per metric, class and slice; fractions at full precision, empty where undefined."""
-    from segbench.comparison.comparing import row_document
+    from segbench.comparison.rows import row_document
 
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")

@@ -105,7 +105,7 @@ def moved(rows: list[Row]) -> list[Row]:
 def documents(comparisons: list[Comparison]) -> dict[str, Any]:
     """`segbench.compare/1`."""
     from segbench import __version__
-    from segbench.comparison.comparing import side
+    from segbench.comparison.rows import side
 
     baseline = comparisons[0].baseline
     code = exit_code(comparisons)

@@ -21,26 +21,30 @@ from segbench.protocols.instance import InstanceRules
 from segbench.significance.measure import Measure, Values
 from segbench.significance.units import Weights
 
-AFFORDABLE = 200_000
-"""Detections times curves of a replicate: beyond it size ranges and smaller numbers of detections get no intervals."""
+AFFORDABLE = 1_000_000
+"""Detections times size ranges of a replicate: beyond it only the numbers over all sizes get intervals."""
 
 EFFECTS = 100
 """Images whose effect is computed: those whose right, wrong and missed instances changed most."""
 
 
+THRESHOLDS = {"ap50": 0.5, "ap75": 0.75}
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What the curves of one size range and number of detections are made of.
+    """What the curves of one size range are made of.
 
     Attributes:
         starts: int64[K + 1], detections by class, best score first.
-        images, rows: int32[D]. scores: float64[D].
+        images, ranks, rows: int32[D]. scores: float64[D].
         matched, ignored: uint64[S].
         gt_class, gt_image: int64[G], ground truths that count.
     """
 
     starts: NDArray[np.int64]
     images: NDArray[np.int32]
+    ranks: NDArray[np.int32]
     rows: NDArray[np.int32]
     scores: NDArray[np.float64]
     matched: NDArray[np.uint64]
@@ -52,14 +56,19 @@ class Curve:
     def num_classes(self) -> int:
         return len(self.starts) - 1
 
-    def weighted(self, weights: NDArray[np.uint8], num_thresholds: int, scratch: tuple[NDArray, NDArray]) -> tuple[NDArray, NDArray]:
-        """Precision float64[T, R, K] and recall float64[T, K] under one weighting of the images; -1 without ground truth."""
+    def weighted(self, weights: NDArray[np.uint8], num_thresholds: int, limits: Sequence[int]) -> tuple[NDArray, NDArray]:
+        """Precision float64[T, R, K] and recall float64[L, T, K] under one weighting of the images; -1 without ground truth.
+
+        Args:
+            limits: Numbers of detections per image and class that recall is asked for, ascending; the last is that of the curve.
+        """
         num_gt = np.bincount(self.gt_class, weights[self.gt_image], minlength=self.num_classes).astype(np.int64)
         precision = np.full((num_thresholds, len(RECALL_THRESHOLDS), self.num_classes), -1.0)
-        recall = np.full((num_thresholds, self.num_classes), -1.0)
+        recall = np.full((len(limits), num_thresholds, self.num_classes), -1.0)
         weighted_curves.weigh_curves(
-            *(self.starts, self.images, self.rows, self.matched, self.ignored, np.ascontiguousarray(weights), num_gt, RECALL_THRESHOLDS),
-            *(*scratch, precision, recall),
+            *(self.starts, self.images, self.ranks, self.rows, self.matched, self.ignored, weights, num_gt),
+            *(RECALL_THRESHOLDS, np.array(limits, np.int64), np.empty(num_gt.max(initial=0) + 1, np.int64)),
+            *(np.empty((2, num_thresholds)), np.empty((len(RECALL_THRESHOLDS), num_thresholds)), precision, recall),
         )
         return precision, recall
 
@@ -73,6 +82,7 @@ class Curve:
         return Curve(
             self.starts + other.starts,
             images[order],
+            np.concatenate((self.ranks, other.ranks))[order],
             rows[order],
             scores[order],
             np.concatenate((self.matched, other.matched)),
@@ -138,26 +148,18 @@ class InstanceMeasure(RankedMeasure):
         self.groups = frequency_groups(dataset) if self.rules.groups == "frequency" else {}
         by_class = self.rules.categories == "each"
         last = self.rules.max_detections[-1]
-        names = [f"{family}/{name}" for family in self.compared for name in ("ap", "ap50", "ap75", f"ar{last}")]
-        thresholds = {"ap50": 0.5, "ap75": 0.75}
-        names = [name for name in names if thresholds.get(name.partition("/")[2], 1.0) in (1.0, *self.rules.iou_thresholds)]
+        columns = ["ap", *(name for name, value in THRESHOLDS.items() if value in self.rules.iou_thresholds), f"ar{last}"]
+        names = [f"{family}/{name}" for family in self.compared for name in columns]
         self.families = tuple(names) if by_class else ()
         self.means = {name: name for name in names} if by_class else {}
         self.matches: dict[str, Matches] = {family: match(evidence, family, self.rules) for family in self.compared}
-        self.combinations = self._combinations()
-        self.curves = {
-            (family, area, limit): self._curve(family, area, limit) for family in self.compared for area, limit in self.combinations
-        }
+        areas = len(self.rules.area_ranges)
+        size = len(evidence.rows("detections")["image"]) * len(self.compared)
+        self.areas = range(areas if size * areas <= AFFORDABLE else 1)
+        self.curves = {(family, area): self._curve(family, area) for family in self.compared for area in self.areas}
         self._pool: tuple[Measure, dict] | None = None
 
-    def _combinations(self) -> list[tuple[int, int]]:
-        """(size range, number of detections) of every curve, the headline's first."""
-        last = len(self.rules.max_detections) - 1
-        whole = [(0, last), *((area, last) for area in range(1, len(self.rules.area_ranges))), *((0, limit) for limit in range(last))]
-        size = len(self.evidence.rows("detections")["image"]) * len(self.compared)
-        return whole if size * len(whole) <= AFFORDABLE else whole[:1]
-
-    def _curve(self, family: str, area: int, limit: int) -> Curve:
+    def _curve(self, family: str, area: int) -> Curve:
         matches, detections = self.matches[family], self.evidence.rows("detections")
         order = matches.order
         label = np.repeat(np.arange(len(matches.starts) - 1), np.diff(matches.starts))
@@ -173,13 +175,14 @@ class InstanceMeasure(RankedMeasure):
         lost = (rows == -1) & outside
         rows = np.where(rows == -2, -1, rows)
         lost |= (rows >= 0) & np.append(hidden == everywhere, False)[rows]
-        kept = ~lost & (matches.ranks[order] < self.rules.max_detections[limit])
+        kept = ~lost & (matches.ranks[order] < self.rules.max_detections[-1])
         truths = self.evidence.rows("ground_truths")
         counted = matches.gt_ignored[:, area] == 0
         classes = truths["category"] if self.rules.categories == "each" else np.zeros(len(counted), np.int64)
         return Curve(
             np.concatenate(([0], np.cumsum(np.bincount(label[kept], minlength=len(matches.starts) - 1)))).astype(np.int64),
             detections["image"][order][kept].astype(np.int32),
+            matches.ranks[order][kept].astype(np.int32),
             rows[kept].astype(np.int32),
             detections["score"][order][kept].astype(np.float64),
             np.ascontiguousarray(hits, np.uint64),
@@ -191,7 +194,7 @@ class InstanceMeasure(RankedMeasure):
     def truth_images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if not self.compared:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        curve = self.curves[self.compared[0], *self.combinations[0]]
+        curve = self.curves[self.compared[0], 0]
         pairs = np.unique(curve.gt_image * len(self.names) + curve.gt_class)
         return pairs // len(self.names), pairs % len(self.names)
 
@@ -210,52 +213,45 @@ class InstanceMeasure(RankedMeasure):
         columns = {family: per_image(self.evidence, self.matches[family], self.rules) for family in self.compared}
         return {family: {name: np.array(column[name]) for name in ("tp", "fp", "fn")} for family, column in columns.items()}
 
-    def _values(self, curves: dict[tuple[str, int, int], Curve], weights: Weights, families: Sequence[str]) -> Values:
+    def _values(self, curves: dict[tuple[str, int], Curve], weights: Weights, families: Sequence[str]) -> Values:
         found: dict[str, list[float]] = {}
         by_class: dict[str, list[NDArray]] = {}
-        num_thresholds = len(self.rules.iou_thresholds)
-        widest = max((int(np.diff(curve.starts).max(initial=0)) for curve in curves.values()), default=0) + 1
-        scratch = np.empty((num_thresholds, widest)), np.empty((num_thresholds, widest))
-        for row in weights:
-            for (family, area, limit), curve in curves.items():
-                precision, recall = curve.weighted(row, num_thresholds, scratch)
-                for name, value in self._summary(family, area, limit, precision, recall).items():
-                    found.setdefault(name, []).append(value)
-                if families and (area, limit) == self.combinations[0]:
-                    for name, column in self._class_values(family, precision, recall).items():
-                        by_class.setdefault(name, []).append(column)
-        values = {name: np.array(rows, np.float64) for name, rows in found.items()}
+        rows = np.ascontiguousarray(weights)
+        for (family, area), curve in curves.items():
+            limits = self.rules.max_detections if area == 0 else self.rules.max_detections[-1:]
+            for row in rows:
+                precision, recall = curve.weighted(row, len(self.rules.iou_thresholds), limits)
+                for name, value in self._summary(area, limits, precision, recall).items():
+                    found.setdefault(f"{family}/{name}", []).append(value)
+                if families and area == 0:
+                    for name, column in self._class_values(precision, recall[-1]).items():
+                        by_class.setdefault(f"{family}/{name}", []).append(column)
+        values = {name: np.array(column, np.float64) for name, column in found.items()}
         for name in families:
             values |= {f"{name}/{label}": column for label, column in zip(self.names, np.array(by_class[name]).T, strict=True)}
         return values
 
-    def _summary(self, family: str, area: int, limit: int, precision: NDArray, recall: NDArray) -> dict[str, float]:
+    def _summary(self, area: int, limits: Sequence[int], precision: NDArray, recall: NDArray) -> dict[str, float]:
         """The numbers that this curve gives, as `instance_summary.summary` names and adds them."""
-        last = len(self.rules.max_detections) - 1
-        name = self.rules.area_ranges[area].name
-        values: dict[str, float] = {}
-        if limit == last and area == 0:
-            values["ap"] = defined_mean(precision)
-            for title, threshold in (("ap50", 0.5), ("ap75", 0.75)):
-                at = [self.rules.iou_thresholds.index(threshold)] if threshold in self.rules.iou_thresholds else []
-                values[title] = defined_mean(precision[at])
-            for group, members in self.groups.items():
-                values[f"ap_{group}"] = defined_mean(precision[:, :, members])
-        elif limit == last:
-            values[f"ap_{name}"] = defined_mean(precision)
-        values[f"ar{self.rules.max_detections[limit]}" if area == 0 else f"ar_{name}"] = defined_mean(recall)
-        return {f"{family}/{title}": value for title, value in values.items()}
+        if area > 0:
+            name = self.rules.area_ranges[area].name
+            return {f"ap_{name}": defined_mean(precision), f"ar_{name}": defined_mean(recall[-1])}
+        values = {"ap": defined_mean(precision)}
+        for title, threshold in THRESHOLDS.items():
+            at = [self.rules.iou_thresholds.index(threshold)] if threshold in self.rules.iou_thresholds else []
+            values[title] = defined_mean(precision[at])
+        for group, members in self.groups.items():
+            values[f"ap_{group}"] = defined_mean(precision[:, :, members])
+        return values | {f"ar{limit}": defined_mean(reached) for limit, reached in zip(limits, recall, strict=True)}
 
-    def _class_values(self, family: str, precision: NDArray, recall: NDArray) -> dict[str, NDArray]:
+    def _class_values(self, precision: NDArray, recall: NDArray) -> dict[str, NDArray]:
         """float64[K] of every class metric; NaN without ground truth."""
         absent = recall[0] < 0
         by_threshold = precision.mean(1)
         thresholds = self.rules.iou_thresholds
         columns = {"ap": by_threshold.mean(0), f"ar{self.rules.max_detections[-1]}": recall.mean(0)}
-        for title, threshold in (("ap50", 0.5), ("ap75", 0.75)):
-            if threshold in thresholds:
-                columns[title] = by_threshold[thresholds.index(threshold)]
-        return {f"{family}/{title}": np.where(absent, np.nan, column) for title, column in columns.items()}
+        columns |= {title: by_threshold[thresholds.index(value)] for title, value in THRESHOLDS.items() if value in thresholds}
+        return {title: np.where(absent, np.nan, column) for title, column in columns.items()}
 
 
 def _score_sums(evidence: Evidence) -> NDArray[np.float64]:

@@ -164,7 +164,8 @@ def lowest_mean(values: NDArray[np.float64], order: NDArray[np.int64], weights: 
         if len(first) == len(order) or (counts[:, -1] >= wanted).all():
             break
     taken = np.clip(wanted[:, None] - (counts - chosen), 0, chosen)
-    return np.where(total > 0, taken @ values[first] / wanted, np.nan)
+    # no matrix product: its sums have other bits on other machines
+    return np.where(total > 0, (taken * values[first]).sum(1) / wanted, np.nan)
 
 
 def _kept_mean(values: NDArray[np.float64], keep: NDArray[np.bool_]) -> NDArray[np.float64]:

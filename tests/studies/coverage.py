@@ -16,11 +16,11 @@ from segbench import datasets, protocols
 from segbench.metrics.instance import scores as instance_scores
 from segbench.metrics.semantic import scores
 from segbench.significance import instance as instance_module
-from segbench.significance.intervals import Resampling, interval, intervals, left_out, observed_values, replicate
+from segbench.significance.intervals import NORMAL, Resampling, interval, intervals, left_out, observed_values, replicate
 from segbench.significance.measure import Measure, measure
 from segbench.significance.paired import paired_differences
 from segbench.significance.units import bootstrap, units_of
-from tests.studies import big_instances, populations
+from tests.studies import detections, populations
 
 POOLED, COCO = protocols.load("pooled", "semantic"), protocols.load("coco", "instance")
 DRAWS = 400
@@ -35,6 +35,10 @@ def ends(subject: Measure, metric: str, methods: tuple[str, ...]) -> dict[str, t
     found = {}
     for method in methods:
         values = drawn
+        if method == "bias-corrected normal":
+            se, middle = drawn.std(ddof=1), 2 * value - drawn.mean()
+            found[method] = middle - NORMAL.inv_cdf(0.975) * se, middle + NORMAL.inv_cdf(0.975) * se, se
+            continue
         if method == "de-duplicated":
             values = np.concatenate([subject.values((weights > 0).astype(np.uint8))[metric] for weights in bootstrap(units, DRAWS)])
         kind = "percentile" if method == "de-duplicated" else method
@@ -69,21 +73,29 @@ def semantic_coverage(simulations: int) -> None:
 
 def instance_coverage(simulations: int) -> None:
     instance_module.AFFORDABLE = 0
-    print("\n| classes | images | basic (used) | percentile | de-duplicated | flagged |\n|-:|-:|-:|-:|-:|-:|")
-    methods = ("basic", "percentile", "de-duplicated")
-    for num_classes, size in ((3, 100), (20, 500), (80, 1000)):
+    methods = ("basic", "bias-corrected normal", "bca", "percentile", "de-duplicated")
+    titles = ("classes", "images", "images are", "basic (used)", "bias-corrected normal", "BCa", "percentile", "de-duplicated")
+    print("\n| " + " | ".join((*titles, "bias, se", "of it seen", "flagged")) + " |")
+    print("|-:|-:|-|" + 8 * "-:|")
+    for num_classes, size, difficulty in ((3, 100, 1.0), (20, 500, 1.0), (80, 1000, 1.0), (80, 1000, 0.0)):
         dataset = datasets.simple(num_classes)
-        whole = big_instances.instances(12_000, num_classes, 88_000, 150_000)
+        whole = detections.instances(12_000, num_classes, difficulty=difficulty)
         truth = instance_scores(whole, dataset, COCO).metrics["segm/ap"]
         rng = np.random.default_rng(size)
-        inside, flagged = dict.fromkeys(methods, 0), 0
+        inside, flagged, off, shown = dict.fromkeys(methods, 0), 0, 0.0, 0.0
         for _ in range(simulations):
             part = whole.select(np.sort(rng.choice(12_000, size, replace=False)))
-            for method, (low, high, _) in ends(measure("instance", part, dataset, COCO), "segm/ap", methods).items():
+            subject = measure("instance", part, dataset, COCO)
+            for method, (low, high, _) in ends(subject, "segm/ap", methods).items():
                 inside[method] += low <= truth <= high
-            flagged += not intervals(part, dataset, COCO, Resampling(100))["segm/ap"].reliable
+            made = intervals(part, dataset, COCO, Resampling(DRAWS))["segm/ap"]
+            value = observed_values(subject, units_of(part.images.ids))["segm/ap"]
+            off, shown = off + (value - truth) / made.se, shown + made.bias / made.se
+            flagged += not made.reliable
         shares = " | ".join(f"{100 * inside[method] / simulations:.1f} %" for method in methods)
-        print(f"| {num_classes} | {size} | {shares} | {100 * flagged / simulations:.0f} % |", flush=True)
+        kind = "easy and hard" if difficulty else "equally hard"
+        biases = f"{off / simulations:.1f} | {shown / simulations:.1f}"
+        print(f"| {num_classes} | {size} | {kind} | {shares} | {biases} | {100 * flagged / simulations:.0f} % |", flush=True)
 
 
 def alarms_and_power(simulations: int) -> None:
