@@ -70,10 +70,14 @@ class Outcome:
 
 
 def shards(plan: Plan, workers: int) -> list[Job]:
-    """Contiguous parts of a plan, about four for each worker."""
+    """Contiguous parts of a plan. Of several workers' they get smaller towards the end, so that none waits long for another."""
     most = BATCH_SHARD if tasks.takes_batches(plan.task) else SHARD
-    size = max(1, min(most, -(-len(plan.pairs) // (4 * workers))))
-    return [Job(_part(plan, plan.pairs[first : first + size]), first) for first in range(0, len(plan.pairs), size)]
+    jobs, first = [], 0
+    while left := len(plan.pairs) - first:
+        size = min(left, most if workers == 1 else max(most // 8, min(most, left // (2 * workers))))
+        jobs.append(Job(_part(plan, plan.pairs[first : first + size]), first))
+        first += size
+    return jobs
 
 
 def _part(plan: Plan, pairs: Sequence[tuple[Any, Any]]) -> Plan:
@@ -124,7 +128,7 @@ def _counted(plan: Plan, first: int, start: int, accumulator: Any, stages: dict[
         if plan.resize:
             pred = tasks.resized_to(plan.task, pred, gt, plan.resize)
         middle = time.perf_counter()
-        accumulator.update((replace(pred, id=gt_key),), (replace(gt, id=gt_key, order=first + offset),))
+        accumulator.update((pred.placed(gt_key, first + offset),), (gt.placed(gt_key, first + offset),))
         stages["read"] += middle - began
         stages["count"] += time.perf_counter() - middle
         yield offset

@@ -16,6 +16,9 @@ ImageId = int | str
 INVALID = -1
 """What `ValueMap.classes` gives for a value that means nothing."""
 
+TABULATED = 1 << 16
+"""Values below this are looked up in a table, others (colours) searched."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueMap:
@@ -32,12 +35,21 @@ class ValueMap:
     targets: NDArray[np.int32]
     num_classes: int
     space: str = "contiguous"
+    _table: NDArray[np.int32] | None = field(init=False, repr=False)
+    """What value v means stands at v + 1; both ends stand for all values beyond them."""
+
+    def __post_init__(self) -> None:
+        table = None
+        if not len(self.values) or (self.values[0] >= 0 and self.values[-1] < TABULATED):
+            table = np.full(int(self.values[-1]) + 3 if len(self.values) else 1, INVALID, np.int32)
+            table[self.values + 1] = self.targets
+        object.__setattr__(self, "_table", table)
 
     def classes(self, values: NDArray) -> NDArray[np.int32]:
         """Class index of each value: `[0, C)`, C for void, `INVALID` where the value means nothing."""
         values = np.asarray(values, dtype=np.int64)
-        if not len(self.values):
-            return np.full(values.shape, INVALID, np.int32)
+        if self._table is not None:
+            return self._table.take(values + 1, mode="clip")
         at = np.minimum(np.searchsorted(self.values, values), len(self.values) - 1)
         return np.where(self.values[at] == values, self.targets[at], INVALID).astype(np.int32)
 
@@ -68,7 +80,10 @@ class LabelMap:
     file: str = ""
     instances: NDArray[np.int32] | None = None
     order: int = 0
-    notes: tuple[str, ...] = field(default=())
+
+    def placed(self, image_id: ImageId, order: int) -> LabelMap:
+        """The same map as the image of another id and place."""
+        return LabelMap(image_id, self.values, self.meaning, self.file, self.instances, order)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,3 +112,8 @@ class PanopticMap:
     file: str = ""
     order: int = 0
     void: int = 0
+
+    def placed(self, image_id: ImageId, order: int) -> PanopticMap:
+        """The same map as the image of another id and place."""
+        columns = self.segment_ids, self.classes, self.areas, self.crowd
+        return PanopticMap(image_id, self.values, *columns, self.file, order, self.void)

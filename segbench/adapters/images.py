@@ -58,7 +58,11 @@ def read_labels(path: str | os.PathLike[str], *, key: str | None = None, max_byt
         MissingDependencyError: a TIFF that Pillow cannot read, without tifffile.
     """
     file = os.fspath(path)
-    data = disk.read(file, max_bytes)
+    return labels_of(disk.read(file, max_bytes), file, key=key, max_bytes=max_bytes, trust_pickle=trust_pickle)
+
+
+def labels_of(data: bytes, file: str, *, key: str | None = None, max_bytes: int = MAX_BYTES, trust_pickle: bool = False) -> NDArray:
+    """`read_labels` of the bytes of a file; `file` is its name in messages."""
     if data[:8] == png.SIGNATURE:
         return png.decode(data, file, max_bytes=max_bytes)
     if trust_pickle and (data[:1] == b"\x80" or data[:6] == _NPY):
@@ -149,7 +153,7 @@ def _canonical_labels(values: NDArray, files: Sequence[str]) -> NDArray:
     if values.dtype.kind == "b":
         return np.ascontiguousarray(values).view(np.uint8)
     values = _native(values)
-    if values.dtype in (np.uint8, np.uint16, np.int32):
+    if values.dtype.type in (np.uint8, np.uint16, np.int32):
         return np.ascontiguousarray(values)
     limits = np.iinfo(np.int32)
     if values.dtype.itemsize >= 4:

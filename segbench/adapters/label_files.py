@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from segbench import files as disk
 from segbench.adapters.base import Format, Layout, Request
-from segbench.adapters.images import channels, labels_from_array, read_labels
+from segbench.adapters.images import channels, labels_from_array, labels_of, read_labels
 from segbench.adapters.pairing import key_of, unique_keys
 from segbench.adapters.png import MAX_BYTES, peek
 from segbench.datasets import Dataset, Matching, spaces_holding
@@ -45,6 +45,7 @@ class LabelFiles:
         root: The folder; `files` are relative to it, by key.
         meaning: What the values of index files mean; `colours` what packed RGB values mean.
         instance_files: Instance maps beside the labels, by key, where a metric needs them.
+        digested: Whether fingerprints will be asked for: then files are hashed as they are read.
     """
 
     format: str
@@ -57,6 +58,8 @@ class LabelFiles:
     instance_files: Mapping[int | str, str] = field(default_factory=dict)
     said: str = ""
     trust_pickle: bool = False
+    digested: bool = False
+    _prints: dict[int | str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def keys(self) -> Sequence[int | str]:
@@ -65,14 +68,17 @@ class LabelFiles:
     def read(self, keys: Sequence[int | str]) -> Iterator[LabelMap]:
         for key in keys:
             path = self.file(key)
-            values, meaning = self._decoded(path)
+            data = disk.read(path, MAX_BYTES)
+            if self.digested:
+                self._prints[key] = hashlib.sha256(data).digest()
+            values, meaning = self._decoded(data, path)
             instances = None
             if self.instance_files:
                 instances = np.ascontiguousarray(read_labels(os.path.join(self.root, self.instance_files[key])), np.int32)
             yield LabelMap(key, values, meaning, path, instances)
 
-    def _decoded(self, path: str) -> tuple[NDArray, ValueMap]:
-        array = read_labels(path, trust_pickle=self.trust_pickle)
+    def _decoded(self, data: bytes, path: str) -> tuple[NDArray, ValueMap]:
+        array = labels_of(data, path, trust_pickle=self.trust_pickle)
         if array.ndim == 3 and array.shape[-1] in (2, 3, 4) and not path.lower().endswith((*ARRAY, *PICKLE)):
             if self.colours is None:
                 raise _colours_unexpected(path)
@@ -83,10 +89,10 @@ class LabelFiles:
 
     def part(self, keys: Sequence[int | str]) -> LabelFiles:
         instances = {key: self.instance_files[key] for key in keys} if self.instance_files else {}
-        return replace(self, files={key: self.files[key] for key in keys}, instance_files=instances)
+        return replace(self, files={key: self.files[key] for key in keys}, instance_files=instances, _prints={})
 
     def file(self, key: int | str) -> str:
-        return os.path.join(self.root, self.files[key])
+        return f"{self.root}/{self.files[key]}"
 
     def overlooked(self, keys: Sequence[int | str]) -> dict[int | str, str]:
         """What stands in the folder under the name of a missing image, such as a JPEG or a folder, and why it is no label file."""
@@ -102,10 +108,10 @@ class LabelFiles:
         return found
 
     def sizes(self) -> list[tuple[int, int] | None]:
-        return [_size(os.path.join(self.root, name)) for name in self.files.values()]
+        return [_size(self.file(key)) for key in self.files]
 
     def fingerprint(self, key: int | str) -> bytes:
-        return hashlib.sha256(disk.read(self.file(key), MAX_BYTES)).digest()
+        return self._prints.get(key) or hashlib.sha256(disk.read(self.file(key), MAX_BYTES)).digest()
 
 
 def packed_colours(array: NDArray, file: str = "") -> NDArray[np.int32]:
@@ -185,13 +191,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def chosen(names: Sequence[str], request: Request) -> list[str]:
     """The label files among everything a folder may hold: of Cityscapes the labelIds, not instanceIds or color."""
     skipped = request.dataset.matching.skip
-    kept = [name for name in names if not any(fnmatch(name.rpartition("/")[2], pattern) for pattern in skipped)]
-    kept = [name for name in kept if not stem_of(name).endswith(("_instanceIds", "_instanceTrainIds", "_color"))] or kept
-    ids = [name for name in kept if stem_of(name).endswith("_labelIds")]
-    train_ids = [name for name in kept if stem_of(name).endswith("_labelTrainIds")]
+    kept = {name: stem_of(name) for name in names if not any(fnmatch(name.rpartition("/")[2], pattern) for pattern in skipped)}
+    kept = {name: stem for name, stem in kept.items() if not stem.endswith(("_instanceIds", "_instanceTrainIds", "_color"))} or kept
+    ids = [name for name, stem in kept.items() if stem.endswith("_labelIds")]
+    train_ids = [name for name, stem in kept.items() if stem.endswith("_labelTrainIds")]
     if ids and train_ids:
         return train_ids if request.id_space == "train" else ids
-    return kept
+    return list(kept)
 
 
 def stem_of(name: str) -> str:
@@ -232,6 +238,7 @@ def open_label_files(path: Path, request: Request) -> LabelFiles:
         request.layout,
         request.threshold,
         trust_pickle=request.trust_pickle,
+        digested=request.role == "pred",
     )
     space = "palette" if format_name == "rgb-png" else told_space(source, request)
     meaning = dataset.value_map(space) if space != "palette" else source.meaning
@@ -294,7 +301,7 @@ def told_space(source: LabelFiles, request: Request) -> str:
     # a few files usually tell; where they do not, all of them may
     for keys in (sample, [key for key in source.files if key not in sample][:MORE_SAMPLED]):
         for key in keys:
-            seen.update(np.unique(source._decoded(source.file(key))[0]).tolist())
+            seen.update(np.unique(next(source.read([key])).values).tolist())
         holding = spaces_holding(dataset, seen)
         if len(holding.known) <= 1:
             break

@@ -9,7 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from functools import cache
+from posixpath import splitext
 
 from segbench.datasets import Matching
 from segbench.errors import PairingError
@@ -33,11 +34,11 @@ MISSING_RULES = ("auto", "error", "skip", "empty")
 
 def without_extension(name: str) -> str:
     """`a/b.nii.gz` -> `a/b`."""
-    for extension in COMPOUND_EXTENSIONS:
-        if name.lower().endswith(extension):
-            return name[: -len(extension)]
-    path = PurePosixPath(name)
-    return str(path.with_suffix("")) if path.suffix else name
+    stem, extension = splitext(name)
+    if len(extension) < 2:  # a dot alone ends a name, it begins no extension
+        return name
+    whole = name.lower()
+    return next((name[: -len(ending)] for ending in COMPOUND_EXTENSIONS if whole.endswith(ending)), stem)
 
 
 def key_of(name: str, matching: Matching | None = None) -> str:
@@ -54,10 +55,17 @@ def key_of(name: str, matching: Matching | None = None) -> str:
         key = found and (found["key"] if "key" in found.groupdict() else found[0])
         if key:
             return folder + slash + key
-    for endings in ((*rule.gt_suffixes, *GT_ENDINGS), (*rule.image_suffixes, *IMAGE_ENDINGS), PRED_ENDINGS):
-        ending = next((ending for ending in sorted(endings, key=len, reverse=True) if stem.endswith(ending) and stem != ending), "")
-        stem = stem.removesuffix(ending)
+    for endings in _endings(tuple(rule.gt_suffixes), tuple(rule.image_suffixes)):
+        if stem.endswith(endings):
+            stem = stem.removesuffix(next((ending for ending in endings if stem.endswith(ending) and stem != ending), ""))
     return folder + slash + stem
+
+
+@cache
+def _endings(gt_suffixes: tuple[str, ...], image_suffixes: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """What is taken off a stem, in turn; of each group the longest that fits."""
+    groups = (*gt_suffixes, *GT_ENDINGS), (*image_suffixes, *IMAGE_ENDINGS), PRED_ENDINGS
+    return tuple(tuple(sorted(group, key=len, reverse=True)) for group in groups)
 
 
 def unique_keys(names: Iterable[str], folder: str, matching: Matching | None = None) -> dict[str, str]:

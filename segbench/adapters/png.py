@@ -133,9 +133,9 @@ def decode(data: bytes, file: str = "", *, max_bytes: int = MAX_BYTES) -> NDArra
     """
     head = header(data, file)
     bits = head.bit_depth * CHANNELS[head.color_type]
-    passes = [(0, 0, 1, 1)] if not head.interlaced else [part for part in ADAM7 if part[0] < head.height and part[1] < head.width]
+    passes = [part for part in ADAM7 if part[0] < head.height and part[1] < head.width] if head.interlaced else []
     sizes = [(-(-(head.height - row) // down), -(-(head.width - column) // right)) for row, column, down, right in passes]
-    size = sum(rows * ((columns * bits + 7 >> 3) + 1) for rows, columns in sizes)
+    size = sum([rows * ((columns * bits + 7 >> 3) + 1) for rows, columns in sizes or [(head.height, head.width)]])
     if max(size, head.height * head.width * (bits + 7 >> 3)) > max_bytes:
         raise FormatError(
             f"an image of {head.height}x{head.width} pixels is beyond the limit of {max_bytes} bytes", files=[file], code="SB192"

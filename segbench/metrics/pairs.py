@@ -39,10 +39,11 @@ def label_pairs(pred: LabelMap, gt: LabelMap) -> Pairs:
 def _byte_pairs(pred: NDArray[np.uint8], gt: NDArray[np.uint8]) -> Pairs:
     if not hasattr(_scratch, "counts"):
         _scratch.counts, _scratch.touched = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int32)
-    number = count_pairs_u8(pred, gt, _scratch.counts, _scratch.touched)
-    keys = np.sort(_scratch.touched[:number]).astype(np.int64)
-    pixels = _scratch.counts[keys]
-    _scratch.counts[keys] = 0  # the next image finds the table empty
+    counts, touched = _scratch.counts, _scratch.touched
+    keys = touched[: count_pairs_u8(pred, gt, counts, touched)].astype(np.int64)
+    keys.sort()
+    pixels = counts[keys]
+    counts[keys] = 0  # the next image finds the table empty
     return keys >> 8, keys & 255, pixels
 
 
