@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+import segbench
 from segbench import datasets, protocols
 from segbench.adapters import instance_formats as formats
 from segbench.adapters.base import Request
 from segbench.adapters.instance_maps import MAPS, runs_of
 from segbench.adapters.instance_memory import batch_of
-from segbench.errors import ConfigError, FormatError, LabelError
+from segbench.adapters.voc_objects import VOC
+from segbench.errors import ConfigError, FormatError, InputError, LabelError
 from segbench.instances import CROWD
 from segbench.metrics.instance import InstanceAccumulator, scores
 from tests import naive_instance as naive
@@ -141,6 +143,65 @@ def test_maps_that_are_wrong(tmp_path):
     with pytest.raises(LabelError, match="class 50") as error:
         opened(MAPS, tmp_path / "unknown", "gt").read(("a",))
     assert error.value.code == "SB110"
+
+
+def voc(folder, objects, classes, name="2007_000001"):
+    png(folder / "SegmentationObject" / f"{name}.png", objects)
+    png(folder / "SegmentationClass" / f"{name}.png", classes)
+
+
+def test_objects_of_voc(tmp_path):
+    """An object is of the class that most of its pixels have; its border is void."""
+    objects, classes = np.zeros((2, *SIZE), np.uint8)
+    objects[FIRST], objects[SECOND] = 1, 2
+    classes[FIRST], classes[SECOND] = 15, 7
+    classes[tuple(np.argwhere(FIRST)[0])] = 7
+    objects[0, :5] = classes[0, :5] = 255
+    voc(tmp_path, objects, classes)
+    dataset = datasets.load("pascal_voc")
+    for path in (tmp_path, tmp_path / "SegmentationObject"):
+        assert VOC.sniff(path)[0] > MAPS.sniff(path)[0]
+        batch = opened(VOC, path, "gt", dataset).read(("2007_000001",))
+        assert [dataset.names[index] for index in batch.category] == ["person", "car"]
+        assert batch.masks.areas.tolist() == [30, 56]
+        assert batch.void.areas.tolist() == [5]
+        assert not batch.flags.any()
+    assert VOC.sniff(tmp_path / "SegmentationClass")[0] == 0
+    with pytest.raises(FormatError, match="no scores"):
+        opened(VOC, tmp_path, "pred", dataset)
+
+
+def test_objects_of_voc_against_coco_results(tmp_path):
+    """Found by themselves, paired by the name of the image."""
+    objects, classes = np.where(FIRST, 1, 0).astype(np.uint8), np.where(FIRST, 15, 0).astype(np.uint8)
+    voc(tmp_path / "gt", objects, classes)
+    counts = naive.string_of(naive.counts_of(FIRST.astype(np.uint8)))
+    row = {"image_id": "2007_000001", "category_id": 15, "score": 0.5, "segmentation": {"size": list(SIZE), "counts": counts}}
+    (tmp_path / "results.json").write_text(json.dumps([row]))
+    result = segbench.evaluate(tmp_path / "results.json", tmp_path / "gt", dataset="pascal_voc")
+    assert result.value("segm/ar1") == 1
+    assert result.tasks["instance"].protocol["name"] == "coco"
+
+
+def test_objects_of_voc_that_are_wrong(tmp_path):
+    dataset = datasets.load("pascal_voc")
+    objects = np.where(FIRST, 1, 0).astype(np.uint8)
+    for classes, code in (
+        (np.where(FIRST, 99, 0), "SB112"),
+        (0 * objects, "SB112"),
+        (np.zeros((3, 3)), "SB101"),
+        (np.zeros((3, 3, 3)), "SB162"),
+    ):
+        voc(tmp_path, objects, classes.astype(np.uint8))
+        with pytest.raises(InputError) as error:
+            opened(VOC, tmp_path, "gt", dataset).read(("2007_000001",))
+        assert error.value.code == code
+    (tmp_path / "SegmentationClass" / "2007_000001.png").unlink()
+    with pytest.raises(FormatError):
+        opened(VOC, tmp_path, "gt", dataset).read(("2007_000001",))
+    (tmp_path / "SegmentationClass").rmdir()
+    with pytest.raises(FormatError, match="SegmentationClass"):
+        opened(VOC, tmp_path, "gt", dataset)
 
 
 @given(hnp.arrays(np.uint16, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 3)))

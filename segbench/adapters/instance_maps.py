@@ -6,7 +6,7 @@ crowd. Without one the data set must have one class, and each value above 0 is a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,21 @@ def load(path: str, size: Size, request: Request) -> Mapping[str, Any]:
     distinct, runs = runs_of(values)
     classes, crowd, void = _meaning(distinct, values, path, request)
     rows = np.flatnonzero(classes >= 0)
-    shape = list(values.shape)
-    masks = [{"size": shape, "counts": _trimmed(runs[row])} for row in rows]
-    sample = {"masks": masks, "labels": classes[rows], "iscrowd": crowd[rows], "space": "contiguous", "size": values.shape}
-    return sample | ({"void": np.isin(values, distinct[void])} if void.any() else {})
+    nothing = np.isin(values, distinct[void]) if void.any() else None
+    return sample_of([runs[row] for row in rows], classes[rows], crowd[rows], values.shape, nothing)
+
+
+def sample_of(
+    runs: Sequence[list[int]],
+    classes: NDArray[np.int64],
+    crowd: NDArray[np.bool_],
+    size: tuple[int, ...],
+    void: NDArray[np.bool_] | None,
+) -> Mapping[str, Any]:
+    """The instances of a map as a dict: the runs of each one's mask, its class index, whether it is a crowd; and what is void."""
+    masks = [{"size": list(size), "counts": _trimmed(run)} for run in runs]
+    sample = {"masks": masks, "labels": classes, "iscrowd": crowd, "space": "contiguous", "size": size}
+    return sample | ({} if void is None else {"void": void})
 
 
 def _trimmed(runs: list[int]) -> list[int]:
