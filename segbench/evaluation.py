@@ -170,6 +170,8 @@ def evaluate(
         tasks.refuse_binary_masks(evidence)
     if chosen == "semantic":
         warnings += scrutiny.look(plan, evidence)
+    if chosen == "instance":
+        warnings += scrutiny.look_at_categories(plan, evidence, id_space)
     if evidence.repeated:
         warnings.append(f"{counted(evidence.repeated, 'image')} given again with equal contents: counted once")
     evidences = tasks.views(evidence, labels) if task == "all" else {chosen: evidence}

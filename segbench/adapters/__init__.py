@@ -50,6 +50,7 @@ BUILTINS = {
     "cityscapes-instances": Builtin("segbench.adapters.instance_formats:CITYSCAPES", ("instance",), (".txt",)),
     "yolo-polygons": Builtin("segbench.adapters.instance_formats:YOLO", ("instance",), (".txt",)),
     "instance-npz": Builtin("segbench.adapters.instance_formats:ARCHIVE", ("instance",), (".npz",), alone=False),
+    "instance-pickle": Builtin("segbench.adapters.instance_pickles:PICKLE", ("instance",), alone=False),
     "voc-objects": Builtin("segbench.adapters.voc_objects:VOC", ("instance",), alone=False),
     "instance-maps": Builtin("segbench.adapters.instance_maps:MAPS", ("instance",), alone=False),
     "instance-array": Builtin("segbench.adapters.instance_memory:ARRAYS", ("instance",), alone=False),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from segbench.adapters import coco_json
 from segbench.adapters.base import Request
-from segbench.adapters.coco_categories import check_names, class_indices, dataset_of, unused_root
+from segbench.adapters.coco_categories import check_names, class_indices, dataset_of, ids_of_names, unused_root
 from segbench.adapters.coco_formats import json_in
 from segbench.adapters.coco_json import AnnotationRow, ResultColumns, TruthFile, boxes_as_masks
 from segbench.adapters.coco_masks import NONE, Segmentations
@@ -61,7 +61,9 @@ def predictions(
             hint="scores are finite numbers; a NaN comes from the model or its export",
             code="SB140",
         )
-    category = _categories(columns.categories, images, request, path, "detection", unknown)
+    named = columns.categories.dtype == object
+    stated = ids_of_names(columns.categories, dataset, request.id_space, path) if named else columns.categories
+    category = _categories(stated, images, request, path, "detection", unknown)
     keep = np.flatnonzero(category < dataset.num_classes)
     keys = canonical(np.unique(images).tolist() if isinstance(images, np.ndarray) else list(dict.fromkeys(images)))
     rows, _ = _sorted_rows(images, keys)
@@ -76,6 +78,8 @@ def predictions(
     )
     starts = np.searchsorted(places, np.arange(len(keys) + 1))
     notes = _score_notes(columns.scores)
+    if named:
+        notes.append("category ids are text: read as the names, or the ids, of the data set [SB111]")
     if dropped:
         notes.append(f"{dropped} detections of categories that {dataset.name} does not have were left out")
     segmentations: Segmentations | None = columns.segmentations

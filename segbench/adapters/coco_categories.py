@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,10 +95,7 @@ def class_indices(
     Raises:
         LabelError: SB110, SB111: an id that is no category, with the id space that would explain all of them.
     """
-    if space == ONE_BASED:
-        indices = dataset.value_map("contiguous").classes(ids - 1)
-    else:
-        indices = dataset.value_map(space or "label").classes(ids)
+    indices = meant(ids, dataset, space or "label")
     bad = np.flatnonzero(indices == INVALID)
     if not len(bad):
         return indices
@@ -104,24 +103,75 @@ def class_indices(
     unknown = np.unique(ids[bad])
     shown = ", ".join(map(str, unknown[:SHOWN].tolist())) + (", ..." if len(unknown) > SHOWN else "")
     explaining = [other for other in fitting_spaces(ids, dataset) if other != (space or "label")]
+    hint = f"{dataset.name} has the ids {_range(dataset)}; --unknown-class drop leaves such rows out"
+    for shift, words in ((1, "one too low"), (-1, "one too high")):
+        if (meant(np.unique(ids) + shift, dataset, space or "label") >= 0).all():
+            hint = f"every id of the file is {words}: write the ids of {dataset.name}, {_range(dataset)}"
+    if explaining:
+        hint = f"all ids fit another numbering: {' or '.join(f'{option} {other}' for other in explaining)}"
     raise LabelError(
         f"category ids that {dataset.name} does not have: {shown}; first in {name(row)}",
         files=[file],
         count=len(bad),
-        hint=f"all ids fit another numbering: {' or '.join(f'{option} {other}' for other in explaining)}"
-        if explaining
-        else f"{dataset.name} has the ids {_range(dataset)}; --unknown-class drop leaves such rows out",
+        hint=hint,
         code="SB111" if explaining else "SB110",
     )
+
+
+def ids_of_names(values: NDArray, dataset: Dataset, space: str | None, file: str) -> NDArray[np.int64]:
+    """Category ids of rows in which some are names; a name of digits is the number.
+
+    Raises:
+        LabelError: SB110, a name that the data set does not have. SB111, names where an id space was asked for.
+    """
+    ids = {_plain(row.name): row.id for row in dataset.evaluated}
+    found: dict[Any, int] = {}
+    for value in dict.fromkeys(values.tolist()):
+        if not isinstance(value, str):
+            found[value] = value
+        elif len(value) < 18 and value.isdecimal():
+            found[value] = int(value)
+        elif space not in (None, "label"):
+            raise LabelError(
+                f"categories are given by name, such as {value!r}: they are in no id space",
+                files=[file],
+                hint="leave --id-space out",
+                code="SB111",
+            )
+        elif _plain(value) in ids:
+            found[value] = ids[_plain(value)]
+        else:
+            close = difflib.get_close_matches(value, dataset.names, n=1)
+            raise LabelError(
+                f"{dataset.name} has no category called {value!r}",
+                files=[file],
+                hint=f"did you mean {close[0]!r}?" if close else f"it has {', '.join(dataset.names[:SHOWN])}, ...",
+                code="SB110",
+            )
+    return np.array([found[value] for value in values.tolist()], np.int64)
+
+
+def meant(ids: NDArray[np.int64], dataset: Dataset, space: str) -> NDArray[np.int32]:
+    """Class index of ids of an id space, which may be `ONE_BASED`; C for ignored categories, else `INVALID`."""
+    return dataset.value_map("contiguous").classes(ids - 1) if space == ONE_BASED else dataset.value_map(space).classes(ids)
+
+
+def ids_in(dataset: Dataset, space: str) -> NDArray[np.int64] | None:
+    """int64[C]: the id of each class in an id space; None where it has none of its own."""
+    if space == "label":
+        return np.array([row.id for row in dataset.evaluated], np.int64)
+    return np.arange(dataset.num_classes) + (space == ONE_BASED) if space in ("contiguous", ONE_BASED) else None
+
+
+def spaces_of(dataset: Dataset) -> list[str]:
+    """Every id space that category ids may be of."""
+    return [*dict.fromkeys((*dataset.spaces, "contiguous")), ONE_BASED]
 
 
 def fitting_spaces(ids: NDArray[np.int64], dataset: Dataset) -> list[str]:
     """Id spaces under which every id is a category."""
     unique = np.unique(ids)
-    spaces = [space for space in dict.fromkeys((*dataset.spaces, "contiguous")) if (dataset.value_map(space).classes(unique) >= 0).all()]
-    if (dataset.value_map("contiguous").classes(unique - 1) >= 0).all():
-        spaces.append(ONE_BASED)
-    return spaces
+    return [space for space in spaces_of(dataset) if (meant(unique, dataset, space) >= 0).all()]
 
 
 def _range(dataset: Dataset) -> str:

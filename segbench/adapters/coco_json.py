@@ -36,7 +36,7 @@ class ResultRow(msgspec.Struct, gc=False):
     """One detection of a results file."""
 
     image_id: int | float | str
-    category_id: int | float
+    category_id: int | float | str
     score: float | None = None
     bbox: list[float] | None = None
     segmentation: Rle | list | None = None
@@ -93,7 +93,7 @@ class ResultColumns:
 
     Attributes:
         images: The image id of each row; int64[M], or a list where some are text.
-        categories: int64[M], as the file says.
+        categories: int64[M], as the file says; texts in object[M] where some are names.
         scores: float64[M].
         boxes: float64[M, 4], NaN where a row has none.
         boxed: Whether the first row states a box, on which a reference's areas depend.
@@ -164,7 +164,7 @@ class _Builder:
         integers = all(type(image) is int for image in images)
         self.images.append(_int64(images, "image_id", self.file) if integers else [image_id_of(image, self.file) for image in images])
         of = self.columns_of
-        of["categories"].append(_int64([row.category_id for row in rows], "category_id", self.file))
+        of["categories"].append(_categories([row.category_id for row in rows], self.file))
         of["scores"].append(np.array(scores, np.float64))
         of["boxes"].append(self._boxes([row.bbox for row in rows]))
         segmentations = [row.segmentation for row in rows]
@@ -262,6 +262,13 @@ def _int64(values: Sequence[Any], field: str, file: str) -> NDArray[np.int64]:
     if array.dtype != np.int64:
         raise FormatError(f"a {field} that is no whole number within 64 bits", files=[file], code=_FIELDS[field])
     return array
+
+
+def _categories(values: Sequence[Any], file: str) -> NDArray:
+    """Category ids; as they are where some are names."""
+    if any(type(value) is str for value in values):
+        return np.array([value if type(value) is str else int(_int64([value], "category_id", file)[0]) for value in values], object)
+    return _int64(values, "category_id", file)
 
 
 def image_id_of(value: int | float | str, file: str) -> ImageId:

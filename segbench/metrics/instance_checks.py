@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from segbench.datasets import Dataset
 from segbench.evidence import Evidence, Table
-from segbench.metrics.instance_pairs import FAMILIES, pair_table
+from segbench.metrics.instance_pairs import FAMILIES, FLOOR, pair_table
 
 
 def suspicions(evidence: Evidence, dataset: Dataset) -> list[str]:
@@ -36,3 +39,36 @@ def _repeated(detections: Table) -> int:
     for name in ("image", "category", "score", "mask_area"):
         same &= detections[name][1:] == detections[name][:-1]
     return int(same.sum())
+
+
+FEW, ENOUGH = 0.1, 10
+"""Share of ground truths found below which categories may be numbered differently; ground truths and pairs that say anything."""
+
+
+def hardly_any_found(evidence: Evidence) -> bool:
+    """Whether detections of its category reach an IoU of 0.50 with hardly any ground truth."""
+    truths = evidence.rows("ground_truths")
+    family = next((family for family in FAMILIES if pair_table(family) in evidence.tables), None)
+    if family is None or min(len(truths["image"]), len(evidence.rows("detections")["image"])) < ENOUGH:
+        return False
+    _, _, found, same = _overlapping(evidence, family)
+    return len(np.unique(found[same])) < FEW * len(truths["image"])
+
+
+def best_overlaps(evidence: Evidence, family: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Categories of each detection with an IoU of 0.50 to a ground truth of any category, and of the one of highest IoU."""
+    iou, detection, truth, _ = _overlapping(evidence, family)
+    order = np.lexsort((-iou, detection))
+    first = order[np.diff(detection[order], prepend=-1) != 0]
+    return evidence.rows("detections")["category"][detection[first]], evidence.rows("ground_truths")["category"][truth[first]]
+
+
+def _overlapping(evidence: Evidence, family: str) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """IoU, detection and ground truth of the pairs from an IoU of 0.50 on, and whether both are of one category."""
+    table = evidence.rows(pair_table(family))
+    iou = table["intersection"] / table["union"]
+    near = iou >= FLOOR
+    detection = (evidence.starts("detections")[table["image"]] + table["detection"])[near]
+    truth = (evidence.starts("ground_truths")[table["image"]] + table["gt"])[near]
+    same = evidence.rows("detections")["category"][detection] == evidence.rows("ground_truths")["category"][truth]
+    return iou[near], detection, truth, same
