@@ -427,3 +427,31 @@ def test_what_is_written_reads_back(tmp_path):
     assert accumulator.compute(PANOPTIC[0]).metrics["panoptic/pq"] == 1.0
     with pytest.raises(ShapeError, match="points"):
         write_coco_panoptic(open_panoptic_arrays([(IDS[0], [])], Request("pred", CITY)).read([0]), CITY, tmp_path / "p.json")
+
+
+def test_maps_of_class_and_number_without_segments():
+    """detectron2's Panoptic-DeepLab: (map, None), class index * label_divisor + number, -1 for nothing."""
+    ids = np.array([[-1, 0, 0, 1000, 1001, 1001], [2000, 2000, -1, 1000, 1000, 1000]])
+    for item in ((ids, None), {"panoptic_seg": (ids, None)}):
+        assert drawn(open_panoptic_arrays([item], Request("pred", CITY))) == {0: [(0, 2, 0), (1, 2, 0), (1, 4, 0), (2, 2, 0)]}
+    with pytest.raises(FormatError, match="no label_divisor"):
+        open_panoptic_arrays([(ids, None)], Request("pred", load("coco_panoptic")))
+
+
+def test_areas_that_are_no_numbers_of_pixels():
+    for area, expected in ((None, -1), (-1, -1), (4.0, 4), (4.5, -2), (-3, -2), (float("nan"), -2), (float("inf"), None)):
+        rows = [{"id": 1, "category_id": 3, "area": area}]
+        if expected is None:
+            with pytest.raises(LabelError, match="not described"):
+                open_panoptic_arrays([(IDS, rows)], Request("gt", CITY))
+        else:
+            assert next(open_panoptic_arrays([(IDS, rows)], Request("gt", CITY)).read([0])).areas.tolist() == [expected]
+    sample = next(open_panoptic_arrays([(IDS * 0 + 1, [{"id": 1, "category_id": 3, "area": 4.5}])], Request("gt", CITY)).read([0]))
+    accumulator = PanopticAccumulator(CITY)
+    accumulator.update([sample], [sample])
+    for rules in PANOPTIC:
+        if rules.rules.stated_areas == "recount":
+            assert accumulator.compute(rules).metrics["panoptic/pq"] == 1.0
+        else:
+            with pytest.raises(InputError, match=r"no whole number|wrong area"):
+                accumulator.compute(rules)

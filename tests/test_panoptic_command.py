@@ -16,13 +16,14 @@ from segbench.conversion import convert
 from segbench.errors import InputError
 from tests.panoptic_sets import as_pixels, save
 
+IDS = np.zeros((6, 8), np.int64)
+IDS[1:], IDS[2:4, 1:3], IDS[2:4, 5:7] = 3, 1, 2
+
 
 @pytest.fixture
 def files(tmp_path):
     """Two images with two cars and a road as COCO panoptic files: their documents by side, and a function that runs the command on them."""
-    ids = np.zeros((6, 8), np.int64)
-    ids[1:], ids[2:4, 1:3], ids[2:4, 5:7] = 3, 1, 2
-    segments = [{"id": key, "category_id": label, "area": int((ids == key).sum()), "iscrowd": 0} for key, label in ((1, 1), (2, 1), (3, 2))]
+    segments = [{"id": key, "category_id": label, "area": int((key == IDS).sum()), "iscrowd": 0} for key, label in ((1, 1), (2, 1), (3, 2))]
     document = {
         "annotations": [{"image_id": key, "file_name": f"{key}.png", "segments_info": segments} for key in (1, 2)],
         "categories": [{"id": 1, "name": "car", "isthing": 1}, {"id": 2, "name": "road", "isthing": 0}],
@@ -30,7 +31,7 @@ def files(tmp_path):
     sides = {side: json.loads(json.dumps(document)) for side in ("pred", "gt")}
     for side in sides:
         for key in (1, 2):
-            save(as_pixels(ids), tmp_path / side / f"{key}.png")
+            save(as_pixels(IDS), tmp_path / side / f"{key}.png")
 
     def run(*options):
         for side, content in sides.items():
@@ -136,6 +137,13 @@ BAD = {
         1,
         "1.png",
     ),
+    "one map for two images": (annotation("pred", file_name="2.png"), "SB120", 1, "the map of more than one image: 1 file"),
+    "a name without an end": (annotation("pred", file_name="a" * 5000), "SB156", 1, "1 of 2 panoptic maps"),
+    "no name": (annotation("pred", file_name="."), "SB192", 1, "leads outside"),
+    "nothing predicted": (lambda folder, sides: sides["pred"].update(annotations=[]), "SB130", 2, "no prediction for 2 of 2"),
+    "half a pixel": (changed("gt", area=4.5), "SB155", 1, "segment 1: no whole number stated, 4 pixels"),
+    "an area below 0": (changed("gt", area=-4), "SB155", 1, "wrong area for 1 of 6"),
+    "red and blue swapped": (drawn("pred", as_pixels(IDS)[..., ::-1].copy()), "SB150", 1, "OpenCV writes B, G, R"),
     "half a JSON": (lambda folder, sides: sides.update(pred=json.dumps(sides["pred"])[:-40]), None, 1, "not a panoptic JSON"),
 }
 
@@ -231,3 +239,21 @@ def test_converting_refuses_what_evaluating_refuses(files):
         convert(folder / "pred.json", folder / "out.json")
     assert caught.value.code == "SB150"
     assert not (folder / "out.json").exists()
+
+
+def test_links_in_the_folder_are_followed(files):
+    """Who put them there meant them: data managers keep files behind links. What a JSON says never leads out."""
+    folder, _, run = files
+    (folder / "store").mkdir()
+    (folder / "pred/1.png").rename(folder / "store/1.png")
+    (folder / "pred/1.png").symlink_to(folder / "store/1.png")
+    assert run() == 0
+
+
+def test_segments_of_another_kind_than_their_class_are_said(files, capsys):
+    _, sides, run = files
+    segment(sides, "pred")["isthing"] = False
+    assert run() == 0
+    assert json.loads(capsys.readouterr().out)["warnings"][0].startswith(
+        "1 segment of the prediction whose isthing is not that of the class"
+    )

@@ -5,6 +5,7 @@ MMDetection, detectron2 and the Cityscapes converter write the same; MMDetection
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 from collections import Counter
@@ -21,14 +22,13 @@ from segbench import files as disk
 from segbench.adapters import png
 from segbench.adapters.base import Format, Request
 from segbench.adapters.images import read_labels
-from segbench.adapters.panoptic_tables import SegmentRows, SegmentTables, tables_of
+from segbench.adapters.panoptic_folder import HEAD, check_shared, existing, json_of, looks_panoptic, map_folder, relative_name
+from segbench.adapters.panoptic_tables import SegmentRows, SegmentTables, as_bool, stated_area, tables_of
 from segbench.datasets import Dataset, LabelClass
 from segbench.errors import SHOWN, FormatError, counted
 from segbench.samples import ImageId, PanopticMap
 
 NAME = "coco-panoptic"
-HEAD = 1 << 16
-_SPECIAL = frozenset("/\\:\0")
 
 
 CategoryId = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
@@ -42,6 +42,7 @@ class SegmentRow(msgspec.Struct, gc=False):
     label_id: CategoryId | None = None
     area: Annotated[float, msgspec.Meta(ge=-(2.0**53), le=2.0**53)] | None = None
     iscrowd: int | bool | None = None
+    isthing: int | bool | None = None
 
 
 class AnnotationRow(msgspec.Struct):
@@ -93,6 +94,10 @@ class PanopticJson:
     @property
     def said(self) -> str:
         return self.what
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.tables.notes
 
     def read(self, keys: Sequence[ImageId]) -> Iterator[PanopticMap]:
         for key in keys:
@@ -153,7 +158,7 @@ def decoded(path: Path) -> PanopticFile:
         FormatError: not JSON, or not of this form; SB160, SB192, no file that can be read.
     """
     try:
-        return msgspec.json.decode(disk.read(path, png.MAX_BYTES), type=PanopticFile)
+        return msgspec.json.decode(disk.read(path, png.MAX_BYTES).removeprefix(codecs.BOM_UTF8), type=PanopticFile)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(
             f"not a panoptic JSON: {error}",
@@ -172,114 +177,22 @@ def open_panoptic_json(path: Path, request: Request, folder: str | os.PathLike |
 
     Raises:
         FormatError: no such form, no maps, SB192 a file name that leads outside the folder.
+        PairingError: SB120, two images with one map.
         LabelError, PairingError: as `tables_of`.
     """
     json_path = json_of(path)
     content = decoded(json_path)
-    names = [_relative_name(row, json_path) for row in content.annotations]
+    names = [relative_name(row.file_name, row.image_id, json_path) for row in content.annotations]
     folder = folder or request.maps
     root = Path(folder) if folder is not None else map_folder(json_path, names, "--maps" if request.role == "pred" else "--gt-maps")
-    names = _existing(root, names, json_path, request)
+    names = existing(root, names, json_path, request)
     rows = _rows(content.annotations, names, json_path)
     categories = {row.id: row.name for row in content.categories}
     tables, space = tables_of(rows, request, str(json_path), categories, unknown=unknown)
+    check_shared(names, root, json_path, request)
     noun = "prediction" if request.role == "pred" else "ground truth"
     what = f"{counted(len(names), noun)} read as panoptic JSON and RGB maps in {root}, {space} ids of {request.dataset.name}, void 0"
     return PanopticJson(NAME, str(root), tables, what, request.role == "pred")
-
-
-def json_of(path: Path) -> Path:
-    """The JSON of a path: itself, or that of a folder of maps.
-
-    Raises:
-        FormatError: a folder without one, or with several.
-    """
-    if not path.is_dir():
-        return path
-    beside = path.with_name(path.name + ".json")
-    if beside.is_file():
-        return beside
-    found = [item for item in sorted(path.glob("*.json")) if _looks_panoptic(item)]
-    if len(found) != 1:
-        raise FormatError(
-            f"{counted(len(found), 'panoptic JSON file')} for this folder",
-            files=[str(path), *map(str, found[:SHOWN])],
-            hint=f"give the JSON itself; it usually stands beside the folder, as {beside.name}",
-        )
-    return found[0]
-
-
-def map_folder(json_path: Path, names: Sequence[str], option: str) -> Path:
-    """The folder of the maps: that of the JSON's name, else the JSON's own, else the only sub-folder beside it that holds the first map and
-    does not belong to another JSON.
-
-    Args:
-        option: What names another folder on the command line.
-
-    Raises:
-        FormatError: there is none.
-    """
-    own = json_path.with_suffix("")
-    if own.is_dir() or not names:
-        return own
-    if any(_variant(json_path.parent, names[0])):
-        return json_path.parent
-    folders = [item for item in sorted(json_path.parent.iterdir()) if item.is_dir() and not item.with_name(f"{item.name}.json").exists()]
-    holding = [item for item in folders if any(_variant(item, names[0]))]
-    if len(holding) == 1:
-        return holding[0]
-    raise FormatError(
-        "the folder of the panoptic maps is missing",
-        files=[str(json_path), str(own)],
-        count=1,
-        hint=f"put the PNG files into {own.name}/ beside the JSON, or name their folder: {option} DIR",
-        code="SB156",
-    )
-
-
-def _variant(folder: Path, name: str) -> list[str]:
-    """A map under its name, or as PNG where the table names the photograph."""
-    return [item for item in dict.fromkeys((name, str(PurePosixPath(name).with_suffix(".png")))) if (folder / item).is_file()]
-
-
-def _existing(root: Path, names: Sequence[str], json_path: Path, request: Request) -> list[str]:
-    """The names under which the maps exist."""
-    try:
-        present = set(os.listdir(root)) if root.is_dir() else set()
-    except OSError as error:
-        raise disk.unreadable(root, error, "the folder") from error
-    found: list[str] = []
-    missing: list[str] = []
-    for name in names:
-        if name.endswith(".png") and name in present:
-            found.append(name)
-            continue
-        variants = [item for item in _variant(root, name) if item.endswith(".png")] or _variant(root, name)
-        (found if variants else missing).append(variants[0] if variants else name)
-    if missing:
-        raise FormatError(
-            f"not there: {len(missing)} of {counted(len(names), 'panoptic map')}",
-            files=[(request.role, str(json_path)), *(("map", str(root / name)) for name in missing[:SHOWN])],
-            count=len(missing),
-            hint="write one PNG for every annotation, under its file_name",
-            code="SB156",
-        )
-    return found
-
-
-def _relative_name(row: AnnotationRow, json_path: Path) -> str:
-    name = row.file_name.replace("\\", "/") or f"{row.image_id}.png"
-    if not (_SPECIAL & set(name)) and name != "..":
-        return name
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\0" in name or (len(name) > 1 and name[1] == ":") or not path.name:
-        raise FormatError(
-            f"a file_name leads outside the folder of the maps: {row.file_name!r}",
-            files=[str(json_path)],
-            hint="file_name is relative to the folder of the maps",
-            code="SB192",
-        )
-    return name
 
 
 def _key(row: AnnotationRow, name: str) -> ImageId:
@@ -305,8 +218,9 @@ def _rows(annotations: Sequence[AnnotationRow], names: list[str], json_path: Pat
         [len(row.segments_info) for row in annotations],
         [segment.id for segment in segments],
         labels,  # type: ignore[arg-type]
-        [-1 if segment.area is None else int(segment.area) for segment in segments],
+        [stated_area(segment.area) for segment in segments],
         [segment.iscrowd == 1 for segment in segments],
+        [as_bool(segment.isthing) for segment in segments],
     )
 
 
@@ -329,7 +243,7 @@ def categories_dataset(path: str | os.PathLike) -> Dataset | None:
         LabelClass(
             id=row.id,
             name=row.name or str(row.id),
-            isthing=None if row.isthing is None else bool(row.isthing),
+            isthing=as_bool(row.isthing),
             supercategory=row.supercategory or None,
         )
         for row in rows
@@ -342,28 +256,21 @@ def sniff(path: Path) -> tuple[float, str]:
     """How sure it is that a path is a panoptic JSON or the folder of its maps."""
     if path.is_dir():
         beside = path.with_name(path.name + ".json")
-        found = [item for item in (beside, *sorted(path.glob("*.json"))[:SHOWN]) if item.is_file() and _looks_panoptic(item)]
+        found = [item for item in (beside, *sorted(path.glob("*.json"))[:SHOWN]) if item.is_file() and looks_panoptic(item)]
         return (0.9, f"segments_info in {found[0].name}") if found else (0.0, "")
-    return (0.95, "a JSON with segments_info") if path.suffix.lower() == ".json" and _looks_panoptic(path) else (0.0, "")
+    if path.suffix.lower() != ".json":
+        return 0.0, ""
+    if looks_panoptic(path):
+        return 0.95, "a JSON with segments_info"
+    return (0.1, "a JSON without any annotation") if _is_empty(path) else (0.0, "")
 
 
-def _looks_panoptic(path: Path) -> bool:
-    """Whether `segments_info` stands in the first bytes, or, of a file that begins with a long list of images, anywhere."""
+def _is_empty(path: Path) -> bool:
+    """Whether it is a small JSON of a set in which nothing is annotated."""
     try:
-        with os.fdopen(disk.opened(path)[0], "rb") as file:
-            head = file.read(HEAD)
-            if b'"segments_info"' in head:
-                return True
-            if not head.lstrip().startswith(b"{"):
-                return False
-            tail = b""
-            while piece := file.read(1 << 20):
-                if b'"segments_info"' in tail + piece:
-                    return True
-                tail = piece[-16:]
+        return path.stat().st_size <= HEAD and not decoded(path).annotations
     except (OSError, FormatError):
-        pass
-    return False
+        return False
 
 
 COCO_PANOPTIC = Format(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from segbench.adapters.arrays import as_numpy
 from segbench.adapters.base import Format, Request
-from segbench.adapters.panoptic_tables import SegmentRows, SegmentTables, segment_row, tables_of
+from segbench.adapters.panoptic_tables import Row, SegmentRows, SegmentTables, segment_row, tables_of
+from segbench.datasets import Dataset
 from segbench.errors import FormatError, ShapeError, counted
 from segbench.samples import ImageId, PanopticMap
 
@@ -40,6 +41,10 @@ class PanopticArrays:
     @property
     def keys(self) -> Sequence[ImageId]:
         return self.tables.keys
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.tables.notes
 
     @property
     def said(self) -> str:
@@ -90,7 +95,8 @@ def open_panoptic_arrays(value: Any, request: Request) -> PanopticArrays:
     Args:
         value: `{id: item}`, or a sequence of items (ids 0, 1, ...). An item is `(map, segments)`, or a mapping with the map under
             `segmentation` (transformers), `panoptic_seg` or `map`, and the segments under `segments_info` or `segments`. A segment is a
-            mapping with `id` and `category_id`, an id of the data set, or `label_id`, a class index.
+            mapping with `id` and `category_id`, an id of the data set, or `label_id`, a class index. None for the segments: the map holds
+            class index * label_divisor + number, as detectron2's Panoptic-DeepLab gives it.
 
     Raises:
         FormatError: an item that is neither.
@@ -99,11 +105,13 @@ def open_panoptic_arrays(value: Any, request: Request) -> PanopticArrays:
     items: Mapping[ImageId, Any] = value if isinstance(value, Mapping) else dict(enumerate(value))
     maps, voids = {}, {}
     lengths: list[int] = []
-    listed: list[tuple[int, int, int, bool]] = []
+    listed: list[Row] = []
     contiguous = bool(items)
     for key, item in items.items():
         what = f"{request.role} map {key!r}"
         ids, segments = _halves(item, what)
+        if segments is None:
+            segments = _divided(id_array(ids, what), request.dataset, what)
         contiguous = contiguous and all("category_id" not in row for row in segments if isinstance(row, Mapping))
         rows = [segment_row(row) for row in segments]
         maps[key] = ids
@@ -112,23 +120,26 @@ def open_panoptic_arrays(value: Any, request: Request) -> PanopticArrays:
         listed += rows
     indices = "contiguous" if "contiguous" in request.dataset.spaces else "label"
     usual = indices if contiguous and listed else "label"
-    ids, labels, areas, crowd = ([row[at] for row in listed] for at in range(4))
-    table_rows = SegmentRows(list(maps), [""] * len(maps), lengths, ids, labels, areas, crowd)  # type: ignore[arg-type]
+    columns: Any = ([row[at] for row in listed] for at in range(5))
+    table_rows = SegmentRows(list(maps), [""] * len(maps), lengths, *columns)
     tables, space = tables_of(table_rows, request, f"{request.role} segments", usual=usual, highest=HIGHEST, void=-1)
     return PanopticArrays(maps, tables, voids, request.role, space)
 
 
-def _halves(item: Any, what: str) -> tuple[Any, Sequence[Any]]:
+def _halves(item: Any, what: str) -> tuple[Any, Sequence[Any] | None]:
+    """The map and its segments; None for segments that are said to be None."""
+    found, segments = None, ()
     if isinstance(item, Mapping):
         found = next((item[name] for name in MAP_KEYS if name in item), None)
-        segments = item.get("segments_info", item.get("segments"))
-        if isinstance(found, tuple | list) and len(found) == 2 and segments is None:
-            found, segments = found  # detectron2: {"panoptic_seg": (map, segments)}
-    elif isinstance(item, tuple | list) and len(item) == 2:
-        found, segments = item
+        segments = item.get("segments_info", item.get("segments", ()))
+        stated = "segments_info" in item or "segments" in item
+        if isinstance(found, tuple | list) and len(found) == 2 and not stated:
+            (found, segments), stated = found, True  # detectron2: {"panoptic_seg": (map, segments)}
     else:
-        found = segments = None
-    if found is None or not isinstance(segments, list | tuple):
+        stated = isinstance(item, tuple | list) and len(item) == 2
+        if stated:
+            found, segments = item
+    if found is None or not stated or not isinstance(segments, list | tuple | None):
         raise FormatError(
             f"{what} is no pair of a map and its segments",
             hint='give (map, [{"id": 1, "category_id": 7}, ...]), or {"segmentation": map, "segments_info": [...]}',
@@ -136,7 +147,17 @@ def _halves(item: Any, what: str) -> tuple[Any, Sequence[Any]]:
     return found, segments
 
 
-def _void(values: NDArray, rows: Sequence[tuple[int, int, int, bool]]) -> int:
+def _divided(values: NDArray, dataset: Dataset, what: str) -> list[dict[str, int]]:
+    """The segments of a map of class index * divisor + number, -1 for nothing."""
+    if dataset.label_divisor is None:
+        raise FormatError(
+            f"{what} has no segments, and {dataset.name} no label_divisor to tell them from the map",
+            hint='give (map, [{"id": 1, "category_id": 7}, ...]), or "label_divisor": 1000 in its dataset.json',
+        )
+    return [{"id": key, "label_id": key // dataset.label_divisor} for key in np.unique(values).tolist() if key >= 0]
+
+
+def _void(values: NDArray, rows: Sequence[Row]) -> int:
     """0, or -1 where 0 is a segment, or where the map says -1 for nothing."""
     negative = values.dtype.kind == "i" and values.size > 0 and values.min() < 0
     return -1 if negative or any(row[0] == 0 for row in rows) else 0

@@ -30,8 +30,9 @@ class SegmentTables:
         starts: int64[N + 1]: the segments of image i are rows `starts[i]:starts[i + 1]`.
         ids: int64[S], segment ids, unique within an image.
         classes: int32[S], class indices; C for a class that is not evaluated, INVALID for an unknown category.
-        areas: int64[S], as stated, or -1.
+        areas: int64[S], as stated; -1 none, -2 one that is no number of pixels.
         crowd: bool[S].
+        notes: What looks like a mistake, for the user.
     """
 
     keys: tuple[ImageId, ...]
@@ -41,6 +42,7 @@ class SegmentTables:
     classes: NDArray[np.int32]
     areas: NDArray[np.int64]
     crowd: NDArray[np.bool_]
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def at(self) -> dict[ImageId, int]:
@@ -72,8 +74,9 @@ class SegmentRows:
         files: The map of each.
         lengths: How many segments each has.
         ids, categories: Of each segment.
-        areas: As stated, or -1.
+        areas: As `stated_area` gives them.
         crowd: Whether it stands for a group.
+        things: Whether it says of itself that it is a thing.
     """
 
     keys: list[ImageId]
@@ -83,6 +86,7 @@ class SegmentRows:
     categories: list[int]
     areas: list[int]
     crowd: list[bool]
+    things: list[bool | None]
 
 
 def tables_of(
@@ -163,7 +167,24 @@ def tables_of(
             "SB110",
         )
     starts = np.searchsorted(image, np.arange(len(keys) + 1))
-    return SegmentTables(tuple(keys), tuple(rows.files), starts, ids, classes, areas, crowd), space
+    notes = _kinds(rows.things if kept is None else [rows.things[row] for row in kept], classes, request)
+    return SegmentTables(tuple(keys), tuple(rows.files), starts, ids, classes, areas, crowd, notes), space
+
+
+def _kinds(things: list[bool | None], classes: NDArray[np.int32], request: Request) -> tuple[str, ...]:
+    """A note where segments say that they are things, or stuff, and their class is not."""
+    known = (*request.dataset.isthing, None, None)  # the last two: not evaluated, unknown
+    wrong = sum(
+        thing is not None and known[label] is not None and thing is not known[label]
+        for thing, label in zip(things, classes.tolist(), strict=True)
+    )
+    if not wrong:
+        return ()
+    noun = "prediction" if request.role == "pred" else "ground truth"
+    return (
+        f"{counted(wrong, 'segment')} of the {noun} whose isthing is not that of the class: are the categories those of the data set? "
+        "(detectron2 numbers things and stuff apart in memory)",
+    )
 
 
 def _int64(values: list[int], what: str, file: str) -> NDArray[np.int64]:
@@ -252,17 +273,31 @@ def _other_space(labels: NDArray[np.int64], request: Request, space: str) -> str
     return f"is {request.dataset.name} the right --dataset?"
 
 
-def segment_row(row: Any) -> tuple[int, int, int, bool]:
-    """(id, category, stated area or -1, crowd) of a segment in memory: a mapping with `id` and `category_id` or `label_id`.
+def as_bool(value: Any) -> bool | None:
+    """True, False, or None for not said."""
+    return None if value is None else bool(value)
+
+
+def stated_area(area: float | None) -> int:
+    """An area as a file states it, as a number of pixels: -1 where there is none, -2 where it is a fraction or below 0."""
+    if area is None or area == -1:
+        return -1
+    return int(area) if area >= 0 and area == int(area) else -2
+
+
+Row = tuple[int, int, int, bool, bool | None]
+
+
+def segment_row(row: Any) -> Row:
+    """(id, category, stated area, crowd, thing) of a segment in memory: a mapping with `id` and `category_id` or `label_id`.
 
     Raises:
         LabelError: SB150, a field is missing or no number.
     """
     try:
         label = row["category_id"] if "category_id" in row else row["label_id"]
-        area = row.get("area")
-        return int(row["id"]), int(label), -1 if area is None else int(area), bool(row.get("iscrowd", 0))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        return int(row["id"]), int(label), stated_area(row.get("area")), bool(row.get("iscrowd", 0)), as_bool(row.get("isthing"))
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
         raise LabelError(
             f"a segment is not described by id and category_id: {row!r}"[:200],
             hint='each one is {"id": 7, "category_id": 3}, and may have area and iscrowd',

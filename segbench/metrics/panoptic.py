@@ -40,10 +40,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """Columns of the evidence tables, after `image`.
 
 `segments`: `side` 0 for ground truth, 1 for prediction; `segment` the id in the file, in the file's order; `class` its index; `area`
-counted
-from the pixels; `crowd` 0 or 1; `stated` the area the file states, -1 where none. `overlaps`: `gt` and `pred` number the image's segments
-of
-a side from 1; 0 is void, -1 an id that is not listed, and in `boundary_overlaps` -2 the inside of any segment.
+counted from the pixels; `crowd` 0 or 1; `stated` the area the file states, -1 where none, -2 where it is no number of pixels. `overlaps`:
+`gt` and `pred` number the image's segments of a side from 1; 0 is void, -1 an id that is not listed, and in `boundary_overlaps` -2 the
+inside of any segment.
 """
 
 

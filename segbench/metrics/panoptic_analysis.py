@@ -223,7 +223,7 @@ def suspicions(evidence: Evidence, dataset: Dataset) -> list[str]:
             f"{counted(several, 'crowd')} beside another one of the same class and image: only the last one forgives false positives, as "
             "in panopticapi; coco-panoptic-corrected uses all"
         )
-    wrong = int(((gt.stated >= 0) & (gt.stated != gt.area)).sum())
+    wrong = int(panoptic_matching.wrongly_stated(gt).sum())
     if wrong:
         found.append(f"the ground truth states a wrong area for {wrong} of {counted(len(gt), 'segment')}; panopticapi believes it")
     odd = int(stuff[gt.label[gt.crowd]].sum())

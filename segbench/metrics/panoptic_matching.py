@@ -33,7 +33,7 @@ class Side:
         label: int64[S], class indices.
         area: int64[S], pixels.
         crowd: bool[S].
-        stated: int64[S], the area the table states, or -1.
+        stated: int64[S], the area the table states; -1 none, -2 one that is no number of pixels.
     """
 
     image: NDArray[np.int64]
@@ -126,13 +126,13 @@ def check_areas(scene: Scene, evidence: Evidence) -> None:
         InputError: SB155, with the first ones and how many there are.
     """
     gt = scene.gt
-    rows = np.flatnonzero((gt.stated >= 0) & (gt.stated != gt.area))
+    rows = np.flatnonzero(wrongly_stated(gt))
     if not len(rows):
         return
-    shown = [
-        ("image", f"{evidence.images.ids[gt.image[row]]}, segment {gt.segment[row]}: {gt.stated[row]} stated, {gt.area[row]} pixels")
-        for row in rows[:SHOWN]
-    ]
+    shown = []
+    for row in rows[:SHOWN]:
+        said = str(gt.stated[row]) if gt.stated[row] >= 0 else "no whole number"
+        shown.append(("image", f"{evidence.images.ids[gt.image[row]]}, segment {gt.segment[row]}: {said} stated, {gt.area[row]} pixels"))
     raise InputError(
         f"the ground truth states a wrong area for {len(rows)} of {counted(len(gt), 'segment')}",
         files=shown,
@@ -143,8 +143,24 @@ def check_areas(scene: Scene, evidence: Evidence) -> None:
     )
 
 
+def wrongly_stated(gt: Side) -> NDArray[np.bool_]:
+    """Which segments state an area that the pixels contradict."""
+    return (gt.stated != -1) & (gt.stated != gt.area)
+
+
 def chosen_areas(gt: Side, rules: PanopticRules) -> NDArray[np.int64]:
-    """int64[G], the areas that the rules take the ground-truth segments to have."""
+    """int64[G], the areas that the rules take the ground-truth segments to have.
+
+    Raises:
+        InputError: SB155, areas that are no numbers of pixels and are to be believed.
+    """
+    if rules.stated_areas == "trust" and (broken := int((gt.stated < -1).sum())):
+        raise InputError(
+            f"the ground truth states an area that is no whole number for {broken} of {counted(len(gt), 'segment')}",
+            count=broken,
+            hint="it cannot be believed; --protocol coco-panoptic-corrected counts the pixels",
+            code="SB155",
+        )
     return np.where(gt.stated >= 0, gt.stated, gt.area) if rules.stated_areas == "trust" else gt.area
 
 

@@ -212,8 +212,10 @@ def check_segments(sample: PanopticMap, role: str, pixels: NDArray[np.int64], da
     if pixels[-1] and not unlisted:
         listed = np.append(sample.segment_ids, sample.void)
         strange = np.setdiff1d(id_values(sample), as_read(listed, pixel_bytes(sample)[1]))
-        hint = "list every segment, or draw what is none with the void id"
-        raise _refusal(sample, role, "in the map and not in the table beside it", strange, "SB150", f"{hint} {sample.void}")
+        hint = f"list every segment, or draw what is none with the void id {sample.void}"
+        if np.isin((strange & 255) << 16 | strange & 255 << 8 | strange >> 16, listed).all():
+            hint = "red and blue are swapped: OpenCV writes B, G, R, so reverse the channels before cv2.imwrite"
+        raise _refusal(sample, role, "in the map and not in the table beside it", strange, "SB150", hint)
     if not unlisted and not pixels[1:-1].all():
         absent = sample.segment_ids[pixels[1:-1] == 0]
         hint = "leave segments out that other segments cover whole; is it the map of this image?"
