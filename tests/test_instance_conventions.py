@@ -144,11 +144,12 @@ def pickled(folder, content, name="results.pkl"):
     return folder / name, folder / "gt.json"
 
 
-@pytest.mark.parametrize(
-    "content", [detectron2(), mmdetection(), mmdetection(text=str), rows()], ids=["detectron2", "mmdet", "text", "rows"]
-)
-def test_pickles_are_read_where_trusted(tmp_path, content):
-    paths = pickled(tmp_path, content)
+PICKLES = {"detectron2": detectron2(), "mmdetection": mmdetection(), "text": mmdetection(text=str), "rows": rows()}
+
+
+@pytest.mark.parametrize("name", PICKLES)
+def test_pickles_are_read_where_trusted(tmp_path, name):
+    paths = pickled(tmp_path, PICKLES[name])
     with pytest.raises(FormatError, match="can run code") as error:
         segbench.evaluate(*paths)
     assert error.value.code == "SB191"

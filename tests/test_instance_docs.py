@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from segbench.adapters import coco_formats, instance_formats, instance_maps, instance_memory, voc_objects
+from segbench.adapters import coco_formats, instance_formats, instance_maps, instance_memory, instance_pickles, voc_objects
 from segbench.adapters.base import Format
 from segbench.metrics import instance_analysis, instance_extra
 from segbench.metrics.instance import PER_CLASS
@@ -51,9 +51,9 @@ def test_the_protocol_table_is_the_code():
 
 
 def test_every_format_is_documented():
-    modules = (coco_formats, instance_formats, instance_maps, instance_memory, voc_objects)
+    modules = (coco_formats, instance_formats, instance_maps, instance_memory, instance_pickles, voc_objects)
     formats = [entry for module in modules for entry in vars(module).values() if isinstance(entry, Format)]
-    assert len(formats) == 9
+    assert len(formats) == 10
     for entry in formats:
         assert f"| `{entry.name}` |" in TEXT, entry.name
 
