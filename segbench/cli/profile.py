@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--precision", type=float, default=0.01, show_default=True, metavar="R", help="Stop when the median is known to this fraction."
 )
-@click.option("--max-time", type=float, default=20.0, show_default=True, metavar="S", help="Measured seconds at most, for each part.")
+@click.option("--max-time", type=float, default=20.0, show_default=True, metavar="S", help="Measured seconds of each part.")
 @click.option("--time-limit", type=float, default=600.0, show_default=True, metavar="S", help="Seconds until a measurement is given up.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the inputs.")
 @click.option("--name", metavar="MODEL", help="The model's name in the record.")
@@ -209,7 +209,7 @@ def _remarks(record: Record) -> Iterator[str]:
             if ratios.latency is not None:
                 yield f"head / backbone in latency, {name}: {100 * ratios.latency:+.1f} %"
     if latency is not None:
-        noise = ", noisy: other work on this machine, or a changing clock" if latency.noisy else ""
+        noise = ", noisy: other work on this machine, or a changing clock" if record.noisy else ""
         yield f"median of {latency.n} runs, stopped by {latency.stopped}{noise}"
     if record.compute is not None:
         flops = _giga(record.compute.flops)
@@ -264,7 +264,7 @@ def _cell(record: Record | None) -> str:
     if record.latency is None:
         return record.error.kind if record.error else "-"
     below = _head(record.overhead.head_over_backbone.latency) if record.overhead is not None else ""
-    noisy = "~" if record.latency.noisy else ""
+    noisy = "~" if record.noisy else ""
     return f"{noisy}{_ms(record.latency.p50)} {_interval(record.latency.p50_interval)}" + (f"\n{below}" if below else "")
 
 

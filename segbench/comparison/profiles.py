@@ -162,7 +162,7 @@ def _differences(old: Record, new: Record, policy: Policy) -> dict[str, tuple[Di
     found: dict[str, tuple[Difference, float, float]] = {}
     if old.latency is not None and new.latency is not None:
         samples = [np.sort(np.asarray(side.latency.samples, np.float64)) for side in (old, new) if side.latency is not None]
-        noisy = old.latency.noisy or new.latency.noisy
+        noisy = bool(old.noisy or new.noisy)
         found["perf/latency_p50"] = _latency(samples[0], samples[1], old.latency.p50, new.latency.p50, noisy, policy)
     for metric, read in _COUNTED.items():
         before, after = read(old), read(new)

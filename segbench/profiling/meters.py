@@ -76,11 +76,13 @@ def _status(name: str) -> int:
 
 
 class Disturbance(NamedTuple):
-    """What else the machine did: load average, times this process was moved off its CPU, share of time the hypervisor took."""
+    """What else the machine did: load average, times this process was moved off its CPU, ticks that the hypervisor took (of all), and
+    nanoseconds that this process's threads ran and that they were ready to run but waited."""
 
     load: float | None
     switches: int | None
     stolen: tuple[int, int] | None
+    ran: tuple[int, int] | None = None
 
     @classmethod
     def now(cls) -> Disturbance:
@@ -90,7 +92,7 @@ class Disturbance(NamedTuple):
             import resource
 
             switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-        return cls(load, switches, _steal())
+        return cls(load, switches, _steal(), _waits())
 
 
 def stolen_share(before: Disturbance, after: Disturbance) -> float | None:
@@ -99,6 +101,22 @@ def stolen_share(before: Disturbance, after: Disturbance) -> float | None:
         return None
     total = after.stolen[1] - before.stolen[1]
     return (after.stolen[0] - before.stolen[0]) / total if total > 0 else None
+
+
+def waited_share(before: Disturbance, after: Disturbance) -> float | None:
+    """Of the time between two looks in which this process's threads could have run, the share they waited for a CPU that others had."""
+    if before.ran is None or after.ran is None:
+        return None
+    ran, waited = (new - old for new, old in zip(after.ran, before.ran, strict=True))
+    return max(0, waited) / (ran + waited) if ran + waited > 0 else None
+
+
+def _waits(tasks: Path = Path("/proc/self/task")) -> tuple[int, int] | None:
+    try:
+        lines = [(task / "schedstat").read_text(encoding="ascii").split() for task in tasks.iterdir()]
+        return sum(int(line[0]) for line in lines), sum(int(line[1]) for line in lines)
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _steal() -> tuple[int, int] | None:

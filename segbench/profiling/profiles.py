@@ -149,7 +149,7 @@ def row(record: Record) -> dict[str, Any]:
         "head_over_backbone_macs": head.macs if head else None,
         "head_over_backbone_latency": head.latency if head else None,
         "method": over.method if over else None,
-        "noisy": latency.noisy if latency else None,
+        "noisy": record.noisy,
         "error": record.error.kind if record.error else None,
     }
 

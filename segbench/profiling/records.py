@@ -218,6 +218,7 @@ class Quality(Base, kw_only=True):
     load_before: float | None = None
     load_after: float | None = None
     involuntary_switches: int | None = None
+    waited: Annotated[Ratio | None, Meta(description="of the time it could have run, the share it waited for a CPU")] = None
     stolen: float | None = None
     gpu_before: dict[str, Any] | None = None
     gpu_after: dict[str, Any] | None = None
@@ -267,6 +268,13 @@ class Record(Base, kw_only=True):
     def __post_init__(self) -> None:
         if not self.id:
             self.id = self.digest()
+
+    @property
+    def noisy(self) -> bool | None:
+        """Whether other work or a changing clock disturbed it; None where nothing was timed."""
+        if self.latency is None:
+            return None
+        return self.latency.noisy or (self.quality is not None and self.quality.noisy)
 
     def digest(self) -> str:
         """Identity of the measurement: model, workload, runtime, machine and when."""

@@ -44,6 +44,7 @@ class Session:
 
     spec: Spec
     told: Told
+    look: Callable[[], Disturbance] = Disturbance.now
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     stage: str = "load"
     runtime: Runtime | None = None
@@ -164,6 +165,7 @@ def _runner(spec: Spec, stack: ExitStack, session: Session, loaded: Loaded) -> R
         if is_file:
             return kind(loaded.model, spec, folder)
         source = _torch_source(loaded, spec)
+        source.run()  # what the graph must give: tracing may change what a model keeps between calls
         session.enter("export")
         return kind(runner_onnx.export(source, folder), spec, folder, source)
     if is_file:
@@ -194,7 +196,7 @@ def _torch_source(loaded: Loaded, spec: Spec) -> Any:
 def _measure(session: Session, runner: Runner, spec: Spec, reference: Loaded | None) -> None:
     policy = Policy(**spec.policy)
     session.enter("warm-up")
-    before = Disturbance.now()
+    before = session.look()
     nvml = _nvml(spec, session)
     gpu_before = nvml.state()._asdict() if nvml else None
     warmup = warm_up(runner.run, runner.clock, policy)
@@ -240,9 +242,11 @@ def _measure(session: Session, runner: Runner, spec: Spec, reference: Loaded | N
         session.enter("reference model")
         _reference(session, runner, spec, reference, policy)
     _rest(session, runner, spec, latency, compute, nvml)
-    after = Disturbance.now()
+    after = session.look()
+    waited = meters.waited_share(before, after)
     session.parts["quality"] = Quality(
-        noisy=latency.noisy,
+        noisy=latency.noisy or (waited or 0) > statistics.NOISY_WAITS,
+        waited=waited,
         load_before=before.load,
         load_after=after.load,
         involuntary_switches=None if before.switches is None or after.switches is None else after.switches - before.switches,
@@ -376,7 +380,7 @@ def _reference(session: Session, runner: Runner, spec: Spec, reference: Loaded |
 def _rest(session: Session, runner: Runner, spec: Spec, latency: Latency, compute: Compute | None, nvml: meters.Nvml | None) -> None:
     session.enter("throughput")
     window = min(THROUGHPUT_S, Policy(**spec.policy).max_time_s)
-    calls = max(3, min(1000, round(window * 1e9 / max(1, latency.p50))))
+    calls = max(1, min(1000, round(window * 1e9 / max(1, latency.p50))))
     took = back_to_back(runner.run, runner.clock, calls)
     session.parts["throughput"] = Throughput(images_per_s=spec.batch * calls * 1e9 / took, calls=calls) if took else None
     counter = nvml if nvml is not None else meters.Rapl()

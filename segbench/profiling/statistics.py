@@ -12,6 +12,8 @@ PERCENTILES = ((0.90, 10), (0.95, 20), (0.99, 100))
 CONFIDENCE_MLPERF = 0.99
 NOISY_SPREAD = 0.05
 NOISY_DRIFT = 0.03
+NOISY_WAITS = 0.03
+"""Share of the time a process waited for a CPU: work that always takes a part of it spreads no samples, and makes them all slower."""
 
 
 class Interval(NamedTuple):

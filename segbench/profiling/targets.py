@@ -111,7 +111,7 @@ def is_module(value: Any) -> bool:
 
 
 def _module(name: str) -> Any:
-    sys.path.insert(0, os.getcwd())
+    _importable(os.getcwd())
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -120,8 +120,6 @@ def _module(name: str) -> Any:
         raise _missing(error, name) from error
     except Exception as error:
         raise InputError(f"importing it raises {type(error).__name__}: {_first_line(error)}", files=[name]) from error
-    finally:
-        sys.path.pop(0)
 
 
 def _file_module(path: Path) -> Any:
@@ -132,16 +130,20 @@ def _file_module(path: Path) -> Any:
         raise FormatError("not a Python file", files=[str(path)])
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    sys.path.insert(0, str(path.resolve().parent))
+    _importable(str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
     except ModuleNotFoundError as error:
         raise _missing(error, str(path)) from error
     except Exception as error:
         raise InputError(f"running the file raises {type(error).__name__}: {_first_line(error)}", files=[str(path)]) from error
-    finally:
-        sys.path.pop(0)
     return module
+
+
+def _importable(folder: str) -> None:
+    """As for a script of this folder, and for as long: factories and models may import what lies beside them when they are called."""
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def _missing(error: ModuleNotFoundError, where: str) -> MissingDependencyError:

@@ -12,6 +12,9 @@ from typing import Any, Protocol
 from segbench.errors import ConfigError, InputError
 from segbench.profiling.statistics import Interval, median, median_interval
 
+PATIENCE = 3
+"""How many times `max_time_s` may be exceeded for the few samples that the median's interval needs (six, at 95 %)."""
+
 WINDOW = 5
 """Runs per window of the warm-up; two windows are compared."""
 
@@ -24,7 +27,7 @@ class Policy:
         relative_halfwidth: Of the median's interval; the measurement stops when it is this narrow.
         confidence: Of that interval.
         min_runs, max_runs: Bounds on the runs. Looking after every run makes the interval slightly too narrow; 20 runs keep that small.
-        min_time_s, max_time_s: Bounds on the measured time.
+        min_time_s, max_time_s: Bounds on the measured time; `PATIENCE` times the upper one where there is no interval before.
         warmup_runs, warmup_time_s: When the warm-up gives up on becoming steady.
         warmup_tolerance: Two windows are steady when their medians differ by less.
     """
@@ -252,7 +255,10 @@ def _stop(samples: list[Any], spent: int, policy: Policy) -> str:
             return "interval"
     if len(samples) >= policy.max_runs:
         return "max_runs"
-    return "max_time" if spent >= policy.max_time_s * 1e9 and samples else ""
+    if spent < policy.max_time_s * 1e9 or not samples:
+        return ""
+    enough = median_interval(samples, policy.confidence) is not None
+    return "max_time" if enough or spent >= PATIENCE * policy.max_time_s * 1e9 else ""
 
 
 def halfwidth(interval: Interval) -> float:

@@ -95,3 +95,22 @@ def untraceable():
             return features if features.mean().item() > 0 else -features
 
     return Asks(), (3, 8, 8)
+
+
+def changed_by_tracing():
+    """A model that keeps something between calls and, once traced, cannot be called again."""
+
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+            self.traced = False
+
+        def forward(self, image):
+            if torch.compiler.is_exporting():
+                self.traced = True
+            elif self.traced:
+                raise RuntimeError("what it kept belongs to the tracer")
+            return self.conv(image)
+
+    return Keeps(), (3, 8, 8)

@@ -96,6 +96,27 @@ def test_disturbance():
     assert meters.stolen_share(before, meters.Disturbance(0.2, 9, (30, 2000))) == 0.02
     assert meters.stolen_share(before, meters.Disturbance(None, None, None)) is None
     assert meters.stolen_share(before, before) is None
+    waits = [meters.Disturbance(None, None, None, ran) for ran in ((100, 10), (160, 30), None)]
+    assert meters.waited_share(waits[0], waits[1]) == 0.25
+    assert meters.waited_share(waits[0], waits[0]) is meters.waited_share(waits[0], waits[2]) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the scheduler's counters are Linux's")
+def test_what_this_process_ran_and_waited():
+    before = meters.Disturbance.now()
+    sum(range(10**6))
+    after = meters.Disturbance.now()
+    assert after.ran[0] > before.ran[0]
+    assert 0 <= meters.waited_share(before, after) < 1
+
+
+def test_no_counters_of_the_scheduler(tmp_path):
+    assert meters._waits(tmp_path / "nothing") is None
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "schedstat").write_text("7\n")
+    assert meters._waits(tmp_path) is None
+    (tmp_path / "1" / "schedstat").write_text("7 3 1\n")
+    assert meters._waits(tmp_path) == (7, 3)
 
 
 def test_energy_counters_of_the_cpu(tmp_path):

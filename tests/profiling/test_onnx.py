@@ -248,3 +248,12 @@ def test_what_cannot_be_exported_is_a_record():
     assert record.error.kind == "export"
     assert record.error.stage == "export"
     assert record.latency is None
+
+
+def test_a_model_that_tracing_changes_is_run_before_it():
+    pytest.importorskip("onnxscript")
+    from tests.profiling import nets
+
+    record = profile(f"{nets.__file__}:changed_by_tracing", backend="onnxruntime", threads=1, policy=QUICK)[0]
+    assert record.error is None
+    assert record.check.max_abs_error < 1e-5

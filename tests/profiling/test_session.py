@@ -14,6 +14,7 @@ from segbench.errors import ConfigError, InputError, MissingDependencyError
 from segbench.profiling import costs, macs_onnx, runner_onnx, session, targets
 from segbench.profiling.families import Named
 from segbench.profiling.macs_torch import Count
+from segbench.profiling.meters import Disturbance
 from segbench.profiling.overhead import over, share
 from segbench.profiling.records import Model, Runtime, Tensor
 from segbench.profiling.runner import CallableRunner, Failed, require_torch
@@ -24,6 +25,7 @@ from segbench.profiling.targets import Loaded
 from tests.profiling.fakes import DeviceClock, ScriptedClock
 
 MS = 1_000_000
+QUIET = Disturbance(0.1, 5, (0, 1000), (0, 0))
 
 
 class Scripted:
@@ -82,10 +84,10 @@ class Scripted:
         return None
 
 
-def measured(runner: Scripted, **changes):
+def measured(runner: Scripted, looks=(QUIET, QUIET), **changes):
     policy = {"min_time_s": 0.0, "max_time_s": 60.0}
     spec = Spec(target="x.py:net", inputs=[Tensor(shape=(1, 3, 8, 8), dtype="float32")], roof=False, policy=policy, **changes)
-    run = Session(spec, lambda what, share: None, model=Model(name="net", target="x.py:net"))
+    run = Session(spec, lambda what, share: None, iter(looks).__next__, model=Model(name="net", target="x.py:net"))
     session._measure(run, runner, spec, None)
     return run.record()
 
@@ -159,6 +161,16 @@ def test_everything_else_of_the_record():
     assert record.energy is None or record.energy.source == "rapl"
     assert record.overhead.beyond_backbone == pytest.approx(1.0)
     assert record.quality.noisy is False
+
+
+@pytest.mark.parametrize(("waited", "noisy"), [(20, False), (40, True)])
+def test_a_process_that_waits_for_its_cpu_is_noisy_though_its_samples_agree(waited, noisy):
+    record = measured(Scripted(1.0), looks=(QUIET, Disturbance(3.0, 9, (100, 2000), (1000 - waited, waited))))
+    assert record.quality.waited == waited / 1000
+    assert record.quality.stolen == 0.1
+    assert (record.quality.load_before, record.quality.load_after, record.quality.involuntary_switches) == (0.1, 3.0, 4)
+    assert record.latency.noisy is False
+    assert record.noisy is record.quality.noisy is noisy
 
 
 def test_no_split_is_said_and_nothing_guessed():

@@ -100,8 +100,10 @@ def test_shown_targets_hold_no_folders():
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "zoo_of_tests.py").write_text(
-        "import helper_of_tests\nclass Models:\n    @staticmethod\n    def net(): return helper_of_tests.double, (3, 4, 4)\n"
+        "class Models:\n    @staticmethod\n    def net():\n"
+        "        import helper_of_tests\n        return helper_of_tests.double, (3, 4, 4)\n"
     )
     (tmp_path / "helper_of_tests.py").write_text("def double(x): return 2 * x\n")
     (tmp_path / "broken_of_tests.py").write_text("1 / 0\n")

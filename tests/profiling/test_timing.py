@@ -77,10 +77,11 @@ def test_the_bounds(policy, count, reason):
     assert (len(series.samples), series.stopped) == (count, reason)
 
 
-def test_one_slow_call_is_still_a_sample():
+@pytest.mark.parametrize(("seconds", "count"), [(3, 7), (7, 6), (11, 6), (13, 5), (60, 1)])
+def test_slow_calls_get_the_six_samples_of_an_interval_if_that_takes_no_more_than_three_times_as_long(seconds, count):
     clock = ScriptedClock()
-    series = measure(clock.work(repeat(60_000 * MS)), clock, Policy())
-    assert (len(series.samples), series.stopped) == (1, "max_time")
+    series = measure(clock.work(repeat(seconds * 1_000 * MS)), clock, Policy(max_time_s=20))
+    assert (len(series.samples), series.stopped) == (count, "max_time")
 
 
 def test_alternation_is_abba_and_pairs_share_the_drift():
