@@ -14,7 +14,7 @@ from segbench.cli.console import say, stdout, table
 
 if TYPE_CHECKING:
     from segbench.profiling.profiles import Profiles
-    from segbench.profiling.records import Record
+    from segbench.profiling.records import Ratios, Record
 
 
 @click.command()
@@ -146,18 +146,26 @@ def show(record: Record) -> None:
         console.print(f"  {record.error.kind}{where}: {record.error.message}", markup=False)
         return
     listing = table(escape(title))
-    listing.add_column("")
-    for head in ("network", "backbone", "neck", "head", "post"):
-        listing.add_column(head, justify="right")
-    for label, *cells in _lines(record):
-        listing.add_row(label, *cells)
+    listing.add_column("", no_wrap=True)
+    rows = list(_lines(record))
+    shown = [i for i, part in enumerate(PARTS) if i == 0 or any(cells[i].strip("-") for _, *cells in rows)]
+    for i in shown:
+        listing.add_column(PARTS[i], justify="right")
+    for label, *cells in rows:
+        listing.add_row(label, *(cells[i] for i in shown))
     console.print(listing)
+    for line in _heads(record):
+        console.print(line, markup=False)
     for line in _remarks(record):
         console.print(line, style="dim", markup=False)
 
 
+PARTS = ("network", "backbone", "neck", "head", "post")
+"""Columns of a record; the network's stands always, the others where something is in them."""
+
+
 def _lines(record: Record) -> Iterator[tuple[str, ...]]:
-    compute, parameters, latency, memory, over = record.compute, record.parameters, record.latency, record.memory, record.overhead
+    compute, parameters, latency, memory = record.compute, record.parameters, record.latency, record.memory
     if compute is not None:
         parts = (compute.macs_backbone, compute.macs_neck or None, compute.macs_head, compute.macs_post or None)
         yield ("GMACs", _giga(compute.macs), *(_giga(part) for part in parts))
@@ -186,16 +194,31 @@ def _lines(record: Record) -> Iterator[tuple[str, ...]]:
             _peak(memory.backbone_peak, memory.backbone_base),
             *["-"] * 3,
         )
-    if over is not None:
-        ratios = over.head_over_backbone
-        for label, value in (
-            ("MACs", ratios.macs),
-            ("parameters", ratios.parameters),
-            ("latency", ratios.latency),
-            ("memory", ratios.memory),
-        ):
-            if value is not None:
-                yield (f"head / backbone, {label}", "", "", "", f"{100 * value:+.1f} %", "")
+
+
+def _heads(record: Record) -> Iterator[str]:
+    """The head's two ratios, each in every currency that was measured, and what other estimators say."""
+    over = record.overhead
+    if over is None:
+        return
+    names = ("head / backbone", "head's share of the network")
+    if over.method == "reference-model":
+        names = ("over the reference model", "share of what the reference lacks")
+    lines = [(names[0], over.head_over_backbone, "+"), (names[1], over.head_share, "")]
+    for method, ratios in over.others.items():
+        lines.append(("over the reference model" if method == "reference-model" else f"head / backbone, {method}", ratios, "+"))
+    yield from (f"{name}: {cells}" for name, ratios, sign in lines if (cells := _percents(ratios, sign)))
+
+
+def _percents(ratios: Ratios, sign: str) -> str:
+    found = []
+    for label in ("MACs", "parameters", "latency", "memory"):
+        value = getattr(ratios, label.lower())
+        bounds = ratios.latency_interval if label == "latency" else None
+        interval = f" [{100 * bounds[0]:{sign}.1f}, {100 * bounds[1]:{sign}.1f}]" if bounds else ""
+        if value is not None:
+            found.append(f"{label} {100 * value:{sign}.1f} %{interval}")
+    return ", ".join(found)
 
 
 def _remarks(record: Record) -> Iterator[str]:
@@ -204,13 +227,10 @@ def _remarks(record: Record) -> Iterator[str]:
         neck = f", neck {', '.join(record.split.neck)} counted to the {record.split.neck_in}" if record.split.neck else ""
         how = f"; times {over.method}" if over else ""
         yield f"backbone {', '.join(record.split.backbone)}{neck} (by {record.split.decided}){how}"
-    if over is not None:
-        for name, ratios in over.others.items():
-            if ratios.latency is not None:
-                yield f"head / backbone in latency, {name}: {100 * ratios.latency:+.1f} %"
     if latency is not None:
         noise = ", noisy: other work on this machine, or a changing clock" if record.noisy else ""
-        yield f"median of {latency.n} runs, stopped by {latency.stopped}{noise}"
+        runs = "1 run" if latency.n == 1 else f"{latency.n} runs"
+        yield f"median of {runs}, stopped by {latency.stopped}{noise}"
     if record.compute is not None:
         flops = _giga(record.compute.flops)
         yield f"MACs of convolutions and matrix products ({record.compute.convention}); FLOPs are twice that: {flops} G"
@@ -226,7 +246,9 @@ def _mega(value: int | None) -> str:
 
 
 def _ms(nanoseconds: float) -> str:
-    return f"{nanoseconds / 1e6:.3f}" if nanoseconds < 1e8 else f"{nanoseconds / 1e6:.1f}"
+    """Milliseconds to four digits."""
+    value = nanoseconds / 1e6
+    return f"{value:.{3 if value < 10 else 2 if value < 100 else 1 if value < 1000 else 0}f}"
 
 
 def _interval(interval: tuple[float, float] | None) -> str:
@@ -247,7 +269,7 @@ def show_merged(profiles: Profiles) -> None:
     for head in ("model", "input", "runtime", "GMACs", "head / backbone"):
         listing.add_column(head, justify="right" if head in ("GMACs", "head / backbone") else "left")
     for machine in machines:
-        listing.add_column(escape(machine), justify="right")
+        listing.add_column(escape(machine), justify="right", overflow="fold")
     for line in profiles.merged_table():
         records = [line[machine] for machine in machines if machine in line]
         counts = {_giga(record.compute.macs) for record in records if record.compute is not None}

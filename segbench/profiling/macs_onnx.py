@@ -47,7 +47,22 @@ def load(path: str | Path) -> Any:
         ) from error
     if not model.graph.node:
         raise FormatError("the ONNX model has no operators", files=[str(path)])
+    _complete_scopes(model)
     return model
+
+
+def _complete_scopes(model: Any) -> None:
+    """Makes every module path begin at the model. Where a module's `forward` was replaced, the exporter notes the modules that it calls by
+    their names in it: `['', 'net', 'net.block', 'conv', ...]`."""
+    noted = [(entry, _listed(entry.value)) for node in model.graph.node for entry in node.metadata_props if entry.key == SCOPES]
+    first = {names[1].partition(".")[0] for _, names in noted if len(names) > 2}
+    for entry, names in noted:
+        whole = list(names)
+        for place in range(2, len(names) - 1):  # the last is the operator's own name
+            if names[place].partition(".")[0] not in first:
+                whole[place] = f"{whole[place - 1]}.{names[place]}"
+        if whole != names:
+            entry.value = str(whole)
 
 
 def require_onnx() -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from segbench import __version__
 from segbench.errors import ConfigError, SegbenchError
-from segbench.profiling import costs, families, meters, overhead, statistics, targets
+from segbench.profiling import backends, costs, families, meters, overhead, statistics, targets
 from segbench.profiling.hardware import Gpu, fingerprint
 from segbench.profiling.meters import Disturbance
 from segbench.profiling.records import (
@@ -26,11 +26,10 @@ from segbench.profiling.records import (
     Runtime,
     Split,
     Stage,
-    Tensor,
     Throughput,
     Workload,
 )
-from segbench.profiling.runner import CallableRunner, Failed, Runner, require_output
+from segbench.profiling.runner import Failed, Runner, require_output
 from segbench.profiling.spec import Spec, resolve
 from segbench.profiling.targets import Loaded
 from segbench.profiling.timing import Policy, StageTimer, Told, alternate, back_to_back, in_situ, measure, warm_up
@@ -106,9 +105,15 @@ def run(spec: Spec, told: Told = lambda what, share: None, loaded: Loaded | None
     with ExitStack() as stack:
         try:
             session.enter("load")
-            loaded = loaded or _load(spec.target)
-            session.spec = spec = resolve(spec, _own_inputs(loaded))
-            runner = _runner(spec, stack, session, loaded)
+            loaded = loaded or backends.load(spec.target)
+            session.spec = spec = resolve(spec, backends.own_inputs(loaded))
+            session.model = Model(
+                name=spec.name or (default_name(spec.target) if spec.target else loaded.name),
+                target=targets.shown(spec.target),
+                task=spec.task,
+                weights=loaded.weights,
+            )
+            runner = backends.runner(spec, loaded, stack, session.enter)
             _measure(session, runner, spec, reference)
         except Failed as error:
             return session.record(Failure(kind=error.kind, message=str(error), stage=session.stage))
@@ -128,69 +133,6 @@ def refused(spec: Spec, error: SegbenchError) -> Record:
     """The record of an input that the model does not take, in a sweep where others may fit."""
     known = resolve(spec, ()) if spec.inputs else spec
     return Session(known, lambda what, share: None).record(Failure(kind="input", message=error.message, stage="load"))
-
-
-def _load(target: str) -> Loaded:
-    if targets.is_onnx(target):
-        import hashlib
-
-        path = Path(target)
-        digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" if path.is_file() else None
-        return Loaded(path, path.stem, weights=digest)
-    return targets.load(target)
-
-
-def _own_inputs(loaded: Loaded) -> list[Tensor]:
-    """What a model says it takes, without batch."""
-    if isinstance(loaded.model, Path):
-        from segbench.profiling import macs_onnx
-
-        return macs_onnx.own_inputs(macs_onnx.load(loaded.model))
-    return [Tensor(shape=loaded.input_shape, dtype="float32")] if loaded.input_shape else []
-
-
-def _runner(spec: Spec, stack: ExitStack, session: Session, loaded: Loaded) -> Runner:
-    session.model = Model(
-        name=spec.name or (default_name(spec.target) if spec.target else loaded.name),
-        target=targets.shown(spec.target),
-        task=spec.task,
-        weights=loaded.weights,
-    )
-    is_file = isinstance(loaded.model, Path)
-    if spec.backend in ("onnxruntime", "openvino"):
-        from segbench.profiling import runner_onnx
-
-        kind = runner_onnx.OnnxRuntimeRunner if spec.backend == "onnxruntime" else runner_onnx.OpenVinoRunner
-        folder = Path(stack.enter_context(runner_onnx.temporary_folder()))
-        if is_file:
-            return kind(loaded.model, spec, folder)
-        source = _torch_source(loaded, spec)
-        source.run()  # what the graph must give: tracing may change what a model keeps between calls
-        session.enter("export")
-        return kind(runner_onnx.export(source, folder), spec, folder, source)
-    if is_file:
-        raise ConfigError(f"{spec.backend} does not run ONNX files", hint="--backend onnxruntime or openvino")
-    if spec.backend == "python" or (spec.backend == "torch" and not targets.is_module(loaded.model) and "torch" not in _imported()):
-        return CallableRunner(loaded.model, spec)
-    from segbench.profiling.runner_torch import TorchRunner
-
-    return TorchRunner(loaded, spec)
-
-
-def _imported() -> dict[str, Any]:
-    import sys
-
-    return dict(sys.modules)
-
-
-def _torch_source(loaded: Loaded, spec: Spec) -> Any:
-    import msgspec
-
-    from segbench.profiling.runner_torch import TorchRunner
-
-    if not targets.is_module(loaded.model):
-        raise ConfigError(f"{spec.backend} runs ONNX files and torch modules", hint="--backend python")
-    return TorchRunner(loaded, msgspec.structs.replace(spec, backend="torch", device="cpu"))
 
 
 def _measure(session: Session, runner: Runner, spec: Spec, reference: Loaded | None) -> None:
@@ -360,8 +302,7 @@ def _post(
 def _reference(session: Session, runner: Runner, spec: Spec, reference: Loaded | None, policy: Policy) -> None:
     """Cost over another model, such as the detector without its mask branch."""
     with ExitStack() as stack:
-        inner = Session(spec, session.told)
-        other = _runner(spec, stack, inner, reference or _load(str(spec.reference)))
+        other = backends.runner(spec, reference or backends.load(str(spec.reference)), stack)
         warm_up(other.run, other.clock, policy)
         count, parameters = other.count(), other.parameters(None)
         whole, part = alternate(runner.run, other.run, runner.clock, policy, session.told)

@@ -84,6 +84,8 @@ def _built(found: Any, target: str, name: str) -> Loaded:
     shape = None
     if isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], tuple | list):
         made, shape = made[0], tuple(int(size) for size in made[1])
+    if isinstance(made, type):
+        raise InputError(f"the factory gives the class {made.__name__} and no model", files=[target], hint=f"return {made.__name__}()")
     if not callable(made):
         raise InputError(f"the factory gives {type(made).__name__}, which is no model", files=[target], hint="return the model from it")
     return Loaded(made, name, shape, getattr(made, "main_input_name", None), "random" if is_module(made) else None)
@@ -146,10 +148,21 @@ def _importable(folder: str) -> None:
         sys.path.insert(0, folder)
 
 
-def _missing(error: ModuleNotFoundError, where: str) -> MissingDependencyError:
-    package = (error.name or "a package").partition(".")[0]
+def _missing(error: ModuleNotFoundError, where: str) -> SegbenchError:
+    if error.name is None:  # not Python's own: a library that found something else wrong
+        first = _root(error)
+        raised = f"{type(first).__name__}: {_first_line(first)}"
+        return InputError(f"a package it imports is broken: {raised}", files=[shown(where)], hint="mend or uninstall the one it names")
+    package = error.name.partition(".")[0]
     command = "pip install 'segbench[torch]'" if package == "torch" else f"pip install {package}"
     return MissingDependencyError(f"{shown(where)} needs the package {package}", hint=command)
+
+
+def _root(error: BaseException) -> BaseException:
+    """What went wrong first: libraries wrap it in advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _first_line(error: BaseException) -> str:

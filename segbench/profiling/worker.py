@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 import time
 from typing import IO, Any
@@ -36,8 +38,19 @@ class Messages:
             self.send(progress=what, share=share)
 
 
+DEATH_SIGNAL = 1
+"""`PR_SET_PDEATHSIG` of Linux."""
+
+
+def end_with_parent() -> None:
+    """Where Linux does it, this process is killed when the one that started it ends, however that ends: a model may never return."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
+
+
 def main() -> None:
     """Reads the spec, measures, answers with `record` or `failed`."""
+    end_with_parent()
     messages = Messages(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     spec = msgspec.json.decode(sys.stdin.buffer.read(), type=Spec)

@@ -114,3 +114,27 @@ def changed_by_tracing():
             return self.conv(image)
 
     return Keeps(), (3, 8, 8)
+
+
+def forward_replaced():
+    """A block whose `forward` is another of its methods, as libraries do that fuse normalisation away."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def fused(self, image):
+            return self.conv(image).relu()
+
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = Block()
+            self.encoder.forward = self.encoder.fused
+            self.decoder = nn.Conv2d(4, 5, 1)
+
+        def forward(self, image):
+            return self.decoder(self.encoder(image))
+
+    return Whole(), (3, 8, 8)

@@ -257,3 +257,14 @@ def test_a_model_that_tracing_changes_is_run_before_it():
     record = profile(f"{nets.__file__}:changed_by_tracing", backend="onnxruntime", threads=1, policy=QUICK)[0]
     assert record.error is None
     assert record.check.max_abs_error < 1e-5
+
+
+def test_modules_whose_forward_was_replaced_have_whole_paths():
+    pytest.importorskip("onnxscript")
+    from tests.profiling import nets
+
+    record = profile(f"{nets.__file__}:forward_replaced", backend="onnxruntime", threads=1, policy=QUICK)[0]
+    assert record.error is None
+    assert record.compute.by_module == {"encoder.conv": 8 * 8 * 3 * 4, "decoder": 8 * 8 * 4 * 5}
+    assert record.compute.macs_backbone == 8 * 8 * 3 * 4
+    assert record.split.backbone == ["encoder"]

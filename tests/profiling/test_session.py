@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from segbench.errors import ConfigError, InputError, MissingDependencyError
-from segbench.profiling import costs, macs_onnx, runner_onnx, session, targets
+from segbench.profiling import backends, costs, macs_onnx, runner_onnx, session, targets
 from segbench.profiling.families import Named
 from segbench.profiling.macs_torch import Count
 from segbench.profiling.meters import Disturbance
@@ -310,7 +310,7 @@ def test_a_failed_export_is_a_record(monkeypatch):
     def fail(*args):
         raise Failed("export", "step 2 of 3")
 
-    monkeypatch.setattr(session, "_runner", fail)
+    monkeypatch.setattr(backends, "runner", fail)
     record = session.run(spec_of(), loaded=Loaded(lambda x: x, "model"))
     assert (record.error.kind, record.error.message) == ("export", "step 2 of 3")
 
