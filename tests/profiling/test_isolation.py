@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -120,17 +121,40 @@ time.sleep(600)
     spec = Spec(target="x.py:net")
     record = isolation.measure(spec, 2.0, command=lambda: [sys.executable, "-c", script])
     assert record.error.kind == "timeout"
-    child = int((tmp_path / "pid").read_text())
+    assert ends(int((tmp_path / "pid").read_text()))
+
+
+def ends(process: int) -> bool:
+    """Whether a process is gone within five seconds."""
     for _ in range(100):
         try:
-            os.kill(child, 0)
+            os.kill(process, 0)
         except ProcessLookupError:
-            return
-        stat = Path(f"/proc/{child}/stat")
+            return True
+        stat = Path(f"/proc/{process}/stat")
         if stat.exists() and " Z " in stat.read_text():
-            return  # ended, and waits for its parent's parent to notice
+            return True  # ended, and waits for its parent's parent to notice
         time.sleep(0.05)
-    raise AssertionError("the child of the child still runs")
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems tell no child that its parent ended")
+def test_the_measuring_process_ends_with_a_killed_parent(tmp_path):
+    (tmp_path / "models.py").write_text(
+        f"import os, time\ndef net():\n    open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n    time.sleep(600)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "segbench", "profile", f"{tmp_path / 'models.py'}:net", "--input", "3x8x8"], cwd=Path(__file__).parents[2]
+    )
+    try:
+        for _ in range(600):
+            if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+                break
+            time.sleep(0.1)
+    finally:
+        parent.kill()
+        parent.wait()
+    assert ends(int((tmp_path / "pid").read_text()))
 
 
 def test_noise_on_the_channel_is_no_answer():
