@@ -101,7 +101,20 @@ def _vector_operations():
 
         return types.none(buffer, types.int64, types.uint8), generate
 
-    return nonzeros, changes, first_bit, copy, add, fill
+    @intrinsic
+    def repeat_three(typing, buffer, to):
+        def generate(context, builder, signature, args):
+            array = context.make_array(signature.args[0])(context, builder, args[0])
+            pixel = ir.VectorType(ir.IntType(8), 4)
+            place = builder.gep(array.data, [builder.sub(args[1], ir.Constant(ir.IntType(64), 3))])
+            value = builder.load(builder.bitcast(place, pixel.as_pointer()))
+            value.align = 1
+            lanes = ir.Constant(ir.VectorType(ir.IntType(32), BLOCK), [lane % 3 for lane in range(BLOCK)])
+            return store(context, builder, signature, args, builder.shuffle_vector(value, ir.Constant(pixel, ir.Undefined), lanes))
+
+        return types.none(buffer, types.int64), generate
+
+    return nonzeros, changes, first_bit, copy, add, fill, repeat_three
 
 
 def _plain_operations():
@@ -125,13 +138,16 @@ def _plain_operations():
     def fill(buffer, to, value):
         buffer[to : to + BLOCK] = value
 
+    def repeat_three(buffer, to):
+        buffer[to : to + BLOCK] = np.resize(buffer[to - 3 : to], BLOCK)
+
     def _bits(flags):
         return sum(1 << int(at) for at in np.flatnonzero(flags))
 
-    return nonzeros, changes, first_bit, copy, add, fill
+    return nonzeros, changes, first_bit, copy, add, fill, repeat_three
 
 
-_nonzeros, _changes, _first_bit, _copy, _add, _fill = (
+_nonzeros, _changes, _first_bit, _copy, _add, _fill, _repeat_three = (
     _plain_operations() if config.DISABLE_JIT else _vector_operations()  # type: ignore[attr-defined]
 )
 
@@ -221,6 +237,7 @@ def unfilter_rows(buffer, height, row_bytes, step):
                         bits = _nonzeros(buffer, source + at)
                     count = BLOCK if bits == 0 else _first_bit(bits)
                     # A block is written whole where that does not reach residuals still to be read, also past the end of the stretch.
+                    # An RGB pixel is repeated by a shuffle until there is enough of it to copy: byte by byte each would wait for the last.
                     whole = bits == 0 or y >= BLOCK
                     if whole and copies:
                         _copy(buffer, to + at, above + at)
@@ -228,6 +245,8 @@ def unfilter_rows(buffer, height, row_bytes, step):
                         _fill(buffer, to + at, left)
                     elif whole and at - start >= SPAN:
                         _copy(buffer, to + at, to + at - SPAN)
+                    elif whole and step == 3:
+                        _repeat_three(buffer, to + at)
                     else:
                         neighbour = row_bytes if copies else step
                         for k in range(to + at, to + at + count):

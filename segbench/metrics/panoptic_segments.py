@@ -148,9 +148,10 @@ def segment_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unlisted:
         raise mismatch([(_height_width(pred), _height_width(gt), pred.file, gt.file)])
     table = segment_table(pred, gt)
     areas = table.sum(1), table.sum(0)
-    check_segments(gt, "gt", areas[0], dataset, unlisted)
-    check_segments(pred, "pred", areas[1], dataset)
-    if not (all_evaluated(gt, dataset) and all_evaluated(pred, dataset)):
+    plain = all_evaluated(gt, dataset) and all_evaluated(pred, dataset)
+    check_segments(gt, "gt", areas[0], dataset, unlisted, plain)
+    check_segments(pred, "pred", areas[1], dataset, False, plain)
+    if not plain:
         table = _folded(_folded(table, gt, 0, dataset), pred, 1, dataset)
         areas = table.sum(1), table.sum(0)
         gt, pred = (_without_void(sample, dataset) for sample in (gt, pred))
@@ -178,7 +179,7 @@ def overlap_columns(table: NDArray[np.int64]) -> Table:
 
 def all_evaluated(sample: PanopticMap, dataset: Dataset) -> bool:
     """Whether every listed segment is of an evaluated class; INVALID is beyond all of them as an unsigned number."""
-    return not (sample.classes.view(np.uint32) >= dataset.num_classes).any()
+    return not len(sample.classes) or bool(sample.classes.view(np.uint32).max() < dataset.num_classes)
 
 
 def evaluated(sample: PanopticMap, dataset: Dataset) -> NDArray[np.bool_]:
@@ -201,13 +202,16 @@ def _folded(table: NDArray[np.int64], sample: PanopticMap, axis: int, dataset: D
     return np.moveaxis(folded, 0, axis)
 
 
-def check_segments(sample: PanopticMap, role: str, pixels: NDArray[np.int64], dataset: Dataset, unlisted: bool = False) -> None:
+def check_segments(
+    sample: PanopticMap, role: str, pixels: NDArray[np.int64], dataset: Dataset, unlisted: bool = False, known: bool = False
+) -> None:
     """Raises LabelError where the map and the table beside it do not list the same segments, or a category is unknown.
 
     Args:
         pixels: int64[S + 2], pixels of void, of each listed segment, and of ids that are not listed.
+        known: Whether every category is known to be one of the data set's.
     """
-    if not unlisted and (lost := sample.segment_ids[sample.classes == INVALID]).size:
+    if not (unlisted or known) and (lost := sample.segment_ids[sample.classes == INVALID]).size:
         raise _refusal(sample, role, "of a category that the data set does not have", lost, "SB110", f"is it {dataset.name}?")
     if pixels[-1] and not unlisted:
         listed = np.append(sample.segment_ids, sample.void)
@@ -216,7 +220,7 @@ def check_segments(sample: PanopticMap, role: str, pixels: NDArray[np.int64], da
         if np.isin((strange & 255) << 16 | strange & 255 << 8 | strange >> 16, listed).all():
             hint = "red and blue are swapped: OpenCV writes B, G, R, so reverse the channels before cv2.imwrite"
         raise _refusal(sample, role, "in the map and not in the table beside it", strange, "SB150", hint)
-    if not unlisted and not pixels[1:-1].all():
+    if not unlisted and np.count_nonzero(pixels[1:-1]) < len(pixels) - 2:
         absent = sample.segment_ids[pixels[1:-1] == 0]
         hint = "leave segments out that other segments cover whole; is it the map of this image?"
         raise _refusal(sample, role, "in the table and not in the map", absent, "SB150", hint)
