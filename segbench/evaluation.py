@@ -121,6 +121,9 @@ def evaluate(
     check_numbers(limit, workers, layout, threshold)
     check_exists(predictions, ground_truth)
     chosen, pred_format, gt_format_found = told_formats(predictions, ground_truth, task, None if adapter else format, gt_format)
+    if analysis and chosen != "instance":
+        hint = "segbench explain panoptic/pq --run RUN_DIR, of a run written with -o" if chosen == "panoptic" else "leave it out"
+        raise ConfigError("--analysis is for instances", hint=hint)
     labels = resolved_dataset(ground_truth, gt_format_found, dataset, num_classes, ignore_index, say)
     if task == "auto" and chosen == "semantic" and not (format or gt_format or adapter):
         told = panoptic_after_all(predictions, ground_truth, labels, id_space, gt_id_space)

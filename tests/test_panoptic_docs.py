@@ -24,6 +24,15 @@ def test_every_metric_is_documented_and_explained():
         assert all((info.title, info.formula, info.undefined, info.differs, info.source))
 
 
+def test_pq_is_explained_where_the_tools_differ():
+    told = METRICS["panoptic/pq"].differs
+    for fact in ("number of CPU cores", "torchmetrics takes void predictions out", "areas in the ground truth's JSON", "boundary-iou-api"):
+        assert fact in told
+    assert "highest category id + 1" in METRICS["panoptic/boundary_pq"].differs
+    for group in ("things", "stuff"):
+        assert "ZeroDivisionError" in METRICS[f"panoptic/pq_{group}"].undefined
+
+
 def test_the_protocol_table_is_the_code():
     rows = [line.strip("| ").split(" | ") for line in TEXT.splitlines() if line.startswith("|")]
     header = next(row for row in rows if row[0] == "rule" and len(row) > 2)

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import segbench
+from segbench import cli
 from segbench.comparison.shards import slice_result
 from segbench.conversion import convert
+from segbench.errors import ConfigError
 from segbench.metrics.panoptic_analysis import by_size
 from segbench.results import Result
 from tests.panoptic_sets import DATASET, SETS, write_coco
@@ -113,3 +115,31 @@ def test_converted_sets_keep_every_score(tmp_path, images):
     assert {name: entry.value for name, entry in before.tasks["panoptic"].metrics.items()} == {
         name: entry.value for name, entry in after.tasks["panoptic"].metrics.items()
     }
+
+
+def test_where_quality_is_lost_is_told_of_a_stored_run(random_run, tmp_path, capsys):
+    result = segbench.evaluate(*random_run)
+    run = str(result.save(tmp_path / "run"))
+    capsys.readouterr()
+    assert cli.run(["explain", "panoptic/pq", "--run", run, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["schema"] == "segbench.losses/1"
+    assert [row["pq"] for row in told["classes"]] == [row["pq"] for row in result.per_class if row["pq"] is not None]
+    for row in told["classes"]:
+        causes = sum(value for name, value in row.items() if name.startswith(("miss_", "false_")))
+        assert causes + row["segmentation"] == pytest.approx(row["loss"], abs=1e-12)
+    assert sum(size["tp"] for size in told["sizes"].values()) == sum(row["tp"] for row in result.per_class)
+    assert cli.run(["explain", "panoptic/pq", "--run", run]) == 0
+    shown = capsys.readouterr().out
+    pq = result.value("panoptic/pq")
+    assert f"mean {100 * pq:.2f} {100 * (1 - pq):.2f}" in " ".join(shown.split())
+    assert "hallucinated" in shown
+    assert "large, from 9216 px" in shown
+    assert cli.run(["explain", "panoptic/sq", "--run", run]) == 2
+    assert "--protocol NAME" in capsys.readouterr().err
+
+
+def test_what_instances_have_is_not_promised(random_run):
+    with pytest.raises(ConfigError, match="--analysis is for instances") as caught:
+        segbench.evaluate(*random_run, analysis=True)
+    assert "segbench explain panoptic/pq --run" in str(caught.value)

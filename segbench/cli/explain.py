@@ -12,11 +12,17 @@ from segbench.cli.console import stdout, table
 
 if TYPE_CHECKING:
     from segbench.metrics.splitting import RuleStep
+    from segbench.results import Result
 
 
 @click.command()
 @click.argument("metric", required=False)
-@click.option("--run", "run_folder", metavar="RUN_DIR", help="Explain a stored run: what another protocol would change, rule by rule.")
+@click.option(
+    "--run",
+    "run_folder",
+    metavar="RUN_DIR",
+    help="Explain a stored run: what another protocol would change, or where PQ is lost.",
+)
 @click.option("--protocol", metavar="NAME", help="With --run: the other protocol.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def explain(metric: str | None, run_folder: str | None, protocol: str | None, as_json: bool) -> None:
@@ -25,6 +31,7 @@ def explain(metric: str | None, run_folder: str | None, protocol: str | None, as
     \b
     segbench explain semantic/miou
     segbench explain semantic/miou --run runs/a --protocol mmseg
+    segbench explain panoptic/pq --run runs/a
     """
     from segbench.metrics.catalogue import every, find
 
@@ -60,13 +67,18 @@ def _explain_run(metric: str | None, run_folder: str | None, protocol: str | Non
     from segbench.metrics.splitting import split
     from segbench.results import Result
 
-    if not run_folder or not protocol:
-        raise ConfigError("--run and --protocol go together", hint="segbench explain semantic/miou --run RUN_DIR --protocol mmseg")
+    if not run_folder:
+        raise ConfigError("--protocol needs --run", hint="segbench explain semantic/miou --run RUN_DIR --protocol mmseg")
     result = Result.load(run_folder)
     name = find(metric).id if metric else next(metric for task in result.tasks.values() for metric in task.metrics)
     task = next((task for task, scored in result.tasks.items() if name in scored.metrics), None)
     if task is None:
         raise ConfigError(f"this run holds no {name}", hint="segbench evaluate ... --metrics adds metrics")
+    if not protocol:
+        if name != "panoptic/pq":
+            raise ConfigError(f"{name} of a run is explained against another protocol", hint="add --protocol NAME")
+        _explain_losses(result, as_json)
+        return
     first, second = result.rules(task), protocols.load(protocol, task)
     steps = split(result.evidences[task], result.dataset_spec, first, second)
     if as_json:
@@ -103,3 +115,39 @@ def _show_steps(task: str, name: str, value: float | None, first: str, second: s
         stdout(markup=False).print(listing)
     else:
         click.echo(f"{first} and {second} have the same rules for {name}")
+
+
+def _explain_losses(result: Result, as_json: bool) -> None:
+    """Where PQ is lost, by class and cause, and PQ of small, medium and large segments."""
+    from rich.markup import escape
+
+    from segbench.metrics.panoptic_analysis import FALSE, MISSES, SIZES, by_size, error_budget
+    from segbench.results import percent
+
+    given = result.evidences["panoptic"], result.dataset_spec, result.rules("panoptic")
+    budget, sizes = error_budget(*given), by_size(*given)
+    if as_json:
+        click.echo(json.dumps({"schema": "segbench.losses/1", "metric": "panoptic/pq", "classes": budget, "sizes": sizes}))
+        return
+    causes = tuple(dict.fromkeys((*MISSES, *FALSE)))
+    listing = table("where PQ is lost, points of each class")
+    for head in ("class", "PQ", "lost", "outlines", *(cause.replace("_", " ") for cause in causes)):
+        listing.add_column(head, justify="left" if head == "class" else "right")
+    rows = [
+        [row["pq"], row["loss"], row["segmentation"], *(row.get(f"miss_{cause}", 0.0) + row.get(f"false_{cause}", 0.0) for cause in causes)]
+        for row in budget
+    ]
+    for row, values in zip(budget, rows, strict=True):
+        listing.add_row(escape(row["name"]), *map(percent, values))
+    if rows:
+        listing.add_row("mean", *(percent(sum(column) / len(rows)) for column in zip(*rows, strict=True)), style="bold")
+    stdout().print(listing)
+    listing = table("by size, %")
+    for head in ("segments", "PQ", "SQ", "RQ", "TP", "FP", "FN"):
+        listing.add_column(head, justify="left" if head == "segments" else "right")
+    for name, row in sizes.items():
+        low, high = SIZES[name]
+        ends = f"{low} to {high - 1} px" if high < 1 << 60 else f"from {low} px"
+        shares = map(percent, (row["pq"], row["sq"], row["rq"]))
+        listing.add_row(f"{name}, {ends}", *shares, *(str(row[key]) for key in ("tp", "fp", "fn")))
+    stdout().print(listing)

@@ -10,13 +10,11 @@ _COVERING = "Yang et al., DeeperLab: Single-Shot Image Parser, 2019, section 4"
 _BOUNDARY = "Cheng et al., Boundary IoU, CVPR 2021; boundary-iou-api"
 
 _TOOLS = (
-    "torchmetrics takes void predictions out of the union and forgives the misses under them, knows no crowds and merges stuff: a "
-    "segment of "
-    "which 60 % is predicted as void scores 1 there and 0 here. semantic-kitti-api counts absent classes as 0 and leaves out small "
-    "segments. "
-    "MONAI knows no void. deeplab2 averages in float32. panopticapi's own last digits depend on the number of CPU cores, and it "
-    "believes the "
-    "segment areas in the ground truth's JSON, which can give more than 100."
+    "torchmetrics takes void predictions out of the union and forgives the misses under them, knows no crowds and merges stuff: a segment "
+    "of which 60 % is predicted as void scores 1 there and 0 here. semantic-kitti-api counts absent classes as 0 and leaves out small "
+    "segments. MONAI knows no void. deeplab2 averages in float32. panopticapi's own last digits depend on the number of CPU cores, and it "
+    "believes the segment areas in the ground truth's JSON, which can give more than 100. boundary-iou-api's own numbers are wrong where a "
+    "segment has the id that it marks insides with: see panoptic/boundary_pq."
 )
 _MEANS = {
     "pq": (
