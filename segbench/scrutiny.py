@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from segbench.adapters import coco_categories
 from segbench.errors import LabelError
 from segbench.evidence import Evidence
 from segbench.jobs import Plan
-from segbench.metrics import instance_checks, suspicions
-from segbench.metrics.instance import InstanceAccumulator
+from segbench.metrics import suspicions
 from segbench.samples import LabelMap
 
 LOOKED_AT = 8
@@ -51,6 +49,10 @@ def look_at_categories(plan: Plan, evidence: Evidence, id_space: str | None) -> 
     Returns:
         A sentence where another numbering of the predicted categories explains most of what overlaps.
     """
+    from segbench.adapters import coco_categories  # other tasks need nothing of instances
+    from segbench.metrics import instance_checks
+    from segbench.metrics.instance import InstanceAccumulator
+
     known = coco_categories.ids_in(plan.dataset, id_space or "label")
     if known is None or plan.dataset.num_classes < 2 or not instance_checks.hardly_any_found(evidence):
         return []

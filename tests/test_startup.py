@@ -18,6 +18,9 @@ MACHINERY = {
     "segbench.inspection",
     "segbench.adapters.own",
     "segbench.kernels.boundary",
+    "segbench.metrics.instance",
+    "segbench.metrics.panoptic",
+    "segbench.adapters.coco_json",
 }
 
 PROBE = """
