@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the action
 GH = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >> "$GH_LOG"
 case "$1 $2" in
-    "run list") [ -d "$GH_RUN" ] && echo 17 || true ;;
+    "run list") [ -z "$GH_DENIED" ] || exit 1; [ -d "$GH_RUN" ] && echo 17 || true ;;
     "run download") mkdir -p "$GH_TARGET" && cp "$GH_RUN"/* "$GH_TARGET"/ ;;
     "api repos/me/it/issues/5/comments") case "$*" in *--paginate*) printf '%b' "$GH_COMMENTS" ;; esac ;;
 esac
@@ -55,6 +55,7 @@ def step(tmp_path):
             "GH_RUN": str(tmp_path / "artifact"),
             "GH_TARGET": str(tmp_path / "segbench" / "baseline"),
             "GH_COMMENTS": "",
+            "GH_DENIED": "",
         }
         done = subprocess.run(
             ["bash", str(ROOT / "action" / f"{name}.sh")],
@@ -85,9 +86,10 @@ def test_every_script_is_a_step_and_no_input_is_pasted_into_a_shell():
 def test_a_pull_request(step, tmp_path):
     code, outputs = step("install", SEGBENCH_INSTALLED="1")
     assert code == 0
+    import llvmlite.binding
     import numba
 
-    assert outputs["kernels"].startswith(f"{numba.__version__}-")
+    assert outputs["kernels"].startswith(f"{numba.__version__}-{llvmlite.binding.get_host_cpu_name()}-")
 
     assert evaluate(step, "model_a") == 0
     shutil.copytree(tmp_path / "segbench" / "candidate", tmp_path / "artifact")
@@ -126,6 +128,10 @@ def test_a_first_run_and_the_same_predictions(step, tmp_path):
     assert not (tmp_path / "gh.log").exists()
     assert step("comment", REPOSITORY="me/it", NUMBER="5", WHEN="always")[0] == 0
     assert (tmp_path / "gh.log").exists()
+
+
+def test_a_job_that_may_not_see_the_base_branch_is_no_first_run(step):
+    assert step("baseline", BASE="main", WORKFLOW="segmentation", GH_DENIED="1")[0] == 1
 
 
 def test_runs_that_cannot_be_compared_stop_the_job(step, tmp_path):

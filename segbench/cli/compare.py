@@ -261,12 +261,14 @@ def show(comparison: Comparison) -> None:
     console = stdout()
     for note in (*comparison.notes, *words.doubts(comparison)):
         console.print(f"[dim]{escape(note)}[/dim]")
-    console.print(_rows(words.headline(comparison), comparison.metrics))
+    console.print(f"[bold]{escape(words.headline(comparison))}[/bold]")
     changed = [row for row in words.moved(comparison.classes) if row.mark in "+-!"]
-    if changed:
-        console.print(_rows(f"classes: {words.tally(comparison.classes)}", changed[:20]))
-    for label, rows in comparison.slices.items():
-        console.print(_rows(f"slice {label}", rows))
+    shown = [("", comparison.metrics), (f"; classes: {words.tally(comparison.classes)}", changed[:20])]
+    shown += [(f", slice {label}", rows) for label, rows in comparison.slices.items()]
+    for title, rows in shown:
+        for family, members in words.families(rows).items():
+            console.print(_rows(f"{family}/*, %{title}", members))
+    console.print(f"[dim]{words.legend(row for _, rows in shown for row in rows)}[/dim]")
     for metric, parts in comparison.contributions.items():
         names = [f"{label} {words.change(delta)}" for label, delta in parts[:5] if delta]
         if names:
@@ -297,6 +299,7 @@ def _rows(title: str, rows: list[Row]) -> Any:
         shown.add_column(column, justify="right")
     for row in rows:
         found = row.difference
-        cells = (row.mark, row.metric, words.percent(found.baseline), words.percent(found.candidate), words.change(found.delta))
+        values = words.percent(found.baseline), words.percent(found.candidate), words.change(found.delta)
+        cells = (row.mark, row.metric.rpartition("/")[2], *values)
         shown.add_row(*map(escape, (*cells, words.interval(found), words.p_value(found.least_p))), style=STYLES[row.mark])
     return shown

@@ -38,6 +38,11 @@ class Outcome:
         """Whether it makes the comparison fail."""
         return self.status == "failed" and not self.gate.informational
 
+    @property
+    def unsure(self) -> bool:
+        """Whether it makes the comparison inconclusive: these images cannot tell."""
+        return (self.status == "inconclusive" or self.underpowered) and not self.gate.informational
+
 
 def judge(
     policy: Policy,
@@ -83,7 +88,7 @@ def status_of(outcomes: Iterable[Outcome], fail_on: str = "fail") -> tuple[str, 
     outcomes = list(outcomes)
     if any(outcome.fails for outcome in outcomes):
         return "failed", 0 if fail_on == "never" else 1
-    if any((outcome.status == "inconclusive" or outcome.underpowered) and not outcome.gate.informational for outcome in outcomes):
+    if any(outcome.unsure for outcome in outcomes):
         return "inconclusive", 5 if fail_on == "inconclusive" else 0
     return "passed", 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,10 +57,15 @@ def headline(comparison: Comparison) -> str:
     if not outcomes:
         return f"{names}: no gates"
     if failed:
-        return f"{names}: {failed} of {len(outcomes)} gate checks failed"
+        return f"{names}: {failed} of {_checks(len(outcomes))} failed"
     if comparison.status == "inconclusive":
-        return f"{names}: none of {len(outcomes)} gate checks failed, but not all could tell"
-    return f"{names}: {len(outcomes)} gate checks passed"
+        unsure = sum(outcome.unsure for outcome in outcomes)
+        return f"{names}: no gate check failed, but {unsure} of {len(outcomes)} could not tell"
+    return f"{names}: {_checks(len(outcomes))} passed"
+
+
+def _checks(number: int) -> str:
+    return f"{number} gate check{'' if number == 1 else 's'}"
 
 
 def footnote(comparison: Comparison) -> str:
@@ -100,6 +106,20 @@ def moved(rows: list[Row]) -> list[Row]:
     """Rows that changed, the largest changes first: significant ones, then the rest."""
     changed = [row for row in rows if row.mark not in "=x"]
     return sorted(changed, key=lambda row: ("!-+~".index(row.mark), -abs(row.difference.delta or 0), row.metric))
+
+
+def families(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows by what their ids begin with, such as `semantic` or `semantic/iou`."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.metric.rpartition("/")[0], []).append(row)
+    return found
+
+
+def legend(rows: Iterable[Row]) -> str:
+    """What the marks of these rows mean: `+ better, ~ within chance`."""
+    marks = {row.mark for row in rows}
+    return ", ".join(f"{mark} {meaning}" for mark, meaning in MEANINGS.items() if mark in marks)
 
 
 def documents(comparisons: list[Comparison]) -> dict[str, Any]:

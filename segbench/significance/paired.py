@@ -149,7 +149,8 @@ def paired_differences(
     before, after = observed_values(first, units, families), observed_values(second, units, families)
     found = {name: _plain(before[name], after[name]) for name in before if name in after}
     if units.count < 2:
-        return Paired(found, {}, False)
+        alone = f"only 1 {units.noun.removesuffix('s')}"
+        return Paired({name: replace(row, reason=None if row.delta is None else alone) for name, row in found.items()}, {}, False)
     drawn = _minus(
         replicate(second, units, how.replicates, how.seed, families), replicate(first, units, how.replicates, how.seed, families)
     )
