@@ -238,14 +238,11 @@ def _canonical(parts: Sequence[Evidence]) -> Evidence:
     sizes = np.concatenate([part.images.sizes for part in parts])
     offsets = np.cumsum([0, *(len(part.images) for part in parts)])
     tables = {
-        name: {
-            column: np.concatenate(
-                [part.tables[name][column] + (offset if column == "image" else 0) for part, offset in zip(parts, offsets[:-1], strict=True)]
-            )
-            for column in parts[0].tables[name]
-        }
+        name: {column: np.concatenate([part.tables[name][column] for part in parts]) for column in parts[0].tables[name]}
         for name in parts[0].tables
     }
+    for name, table in tables.items():
+        table["image"] += np.repeat(offsets[:-1], [len(part.tables[name]["image"]) for part in parts]).astype(np.int32)
     ranking = sorted(range(len(ids)), key=lambda row: _rank(ids[row], int(order[row])))
     first_of: dict[ImageId, int] = {}
     keep = [row for row in ranking if first_of.setdefault(ids[row], row) == row]
@@ -257,6 +254,9 @@ def _canonical(parts: Sequence[Evidence]) -> Evidence:
     rank[keep] = np.arange(len(keep))
     for table in tables.values():
         new_image = rank[table["image"]]
+        if len(keep) == len(ids) and (new_image[1:] >= new_image[:-1]).all():
+            table["image"] = new_image.astype(np.int32)
+            continue
         by_image = np.argsort(new_image, kind="stable")
         by_image = by_image[np.searchsorted(new_image[by_image], 0) :]
         for column in table:

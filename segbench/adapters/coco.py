@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.adapters import coco_json
+from segbench.adapters import coco_json, coco_truth
 from segbench.adapters.base import Request
 from segbench.adapters.coco_categories import check_names, class_indices, dataset_of, ids_of_names, unused_root
 from segbench.adapters.coco_formats import json_in
-from segbench.adapters.coco_json import AnnotationRow, ResultColumns, TruthFile, boxes_as_masks
+from segbench.adapters.coco_json import ResultColumns, boxes_as_masks
 from segbench.adapters.coco_masks import NONE, Segmentations
 from segbench.adapters.coco_source import CocoInstances, canonical
+from segbench.adapters.coco_truth import Truth
 from segbench.datasets import Dataset
 from segbench.errors import FormatError, LabelError, PairingError
 from segbench.instances import BOXED, CROWD, IGNORE, NEGATIVE, NO_ID, NOT_EXHAUSTIVE, ImageCategories
@@ -34,6 +35,15 @@ def _sorted_rows(images: NDArray[np.int64] | list[ImageId], keys: tuple[ImageId,
         index = np.array([place[image] for image in images], np.int64)
     rows = np.argsort(index, kind="stable")
     return rows, np.searchsorted(index[rows], np.arange(len(keys) + 1))
+
+
+def _by_image(images: NDArray[np.int64] | list[ImageId]) -> tuple[tuple[ImageId, ...], NDArray[np.int64] | slice, NDArray[np.int64]]:
+    """Ids in canonical order, the rows in the order of their images, and where each image's rows start. Rows in order are a slice."""
+    if isinstance(images, np.ndarray) and (images[1:] >= images[:-1]).all():
+        firsts = np.flatnonzero(np.diff(images, prepend=images[:1] - 1))
+        return tuple(images[firsts].tolist()), slice(None), np.append(firsts, len(images))
+    keys = canonical(np.unique(images).tolist() if isinstance(images, np.ndarray) else list(dict.fromkeys(images)))
+    return keys, *_sorted_rows(images, keys)
 
 
 def predictions(
@@ -64,19 +74,12 @@ def predictions(
     named = columns.categories.dtype == object
     stated = ids_of_names(columns.categories, dataset, request.id_space, path) if named else columns.categories
     category = _categories(stated, images, request, path, "detection", unknown)
-    keep = np.flatnonzero(category < dataset.num_classes)
-    keys = canonical(np.unique(images).tolist() if isinstance(images, np.ndarray) else list(dict.fromkeys(images)))
-    rows, _ = _sorted_rows(images, keys)
-    dropped = len(images) - len(keep)
+    keys, rows, starts = _by_image(images)
+    kept = category[rows] < dataset.num_classes
+    dropped = len(images) - int(np.count_nonzero(kept))
     if dropped:
-        rows = rows[category[rows] < dataset.num_classes]
-    index = {key: place for place, key in enumerate(keys)}
-    places = (
-        np.searchsorted(np.array(keys, np.int64), images[rows])
-        if isinstance(images, np.ndarray)
-        else np.array([index[images[row]] for row in rows], np.int64)
-    )
-    starts = np.searchsorted(places, np.arange(len(keys) + 1))
+        starts = np.concatenate(([0], np.cumsum(kept)))[starts]
+        rows = np.arange(len(images))[rows][kept]
     notes = _score_notes(columns.scores)
     if named:
         notes.append("category ids are text: read as the names, or the ids, of the data set [SB111]")
@@ -95,8 +98,8 @@ def predictions(
         notes.append(f"{without} detections have no mask: their boxes count as masks, as in pycocotools")
     what = "masks and boxes" if columns.boxed and segmentations is not None else "boxes" if segmentations is None else "masks"
     space = request.id_space or "label"
-    said = f"{len(rows)} detections in {len(keys)} images read as COCO results ({what}), {space} ids of {dataset.name}"
-    total = len(rows)
+    said = f"{len(images) - dropped} detections in {len(keys)} images read as COCO results ({what}), {space} ids of {dataset.name}"
+    ids = np.arange(len(images))[rows]
     return CocoInstances(
         "coco-results",
         said,
@@ -107,17 +110,17 @@ def predictions(
         np.arange(len(keys), dtype=np.int64),
         starts,
         category[rows],
-        rows,
+        ids,
         columns.scores[rows],
-        np.full(total, -1.0),
+        np.full(len(ids), -1.0),
         columns.boxes[rows],
-        np.full(total, BOXED if columns.boxed else 0, np.uint8),
+        np.full(len(ids), BOXED if columns.boxed else 0, np.uint8),
         None if segmentations is None else segmentations.take(rows),
         notes=tuple(notes),
     )
 
 
-def ground_truth(truth: TruthFile, request: Request, path: str) -> CocoInstances:
+def ground_truth(truth: Truth, request: Request, path: str) -> CocoInstances:
     """The source of a ground-truth file.
 
     Raises:
@@ -133,50 +136,44 @@ def ground_truth(truth: TruthFile, request: Request, path: str) -> CocoInstances
         twice = next(key for place, key in enumerate(ids) if key in ids[:place])
         raise PairingError(f"image {twice} is listed twice", files=[path], count=len(ids) - len(listed), code="SB120")
     annotations = truth.annotations
-    images = [row.image_id if type(row.image_id) is int else coco_json.image_id_of(row.image_id, path) for row in annotations]
-    stray = [row for row, image in enumerate(images) if image not in listed]
-    if stray:
+    images = annotations.images
+    stray = _stray(images, listed)
+    if len(stray):
         raise PairingError(
-            f"annotation {annotations[stray[0]].id} belongs to image {images[stray[0]]}, which is not listed under images",
+            f"annotation {annotations.ids[stray[0]]} belongs to image {images[stray[0]]}, which is not listed under images",
             files=[path],
             count=len(stray),
             code="SB132",
         )
     keys = canonical(list(listed))
-    numbers = np.array(images, np.int64) if all(type(image) is int for image in images) else images
-    rows, starts = _sorted_rows(numbers, keys)
-    stated = np.array([row.category_id for row in annotations] or np.zeros(0, np.int64))
-    if stated.dtype.kind == "f":
-        stated = stated.astype(np.int64)
-    category = _categories(stated, images, request, path, "annotation", "error")
+    rows, starts = _sorted_rows(images, keys)
+    category = _categories(annotations.categories, images, request, path, "annotation", "error")
     evaluated = category[rows] < dataset.num_classes
     if not evaluated.all():
         starts = np.concatenate(([0], np.cumsum(evaluated)))[starts]
         rows = rows[evaluated]
-    chosen = [annotations[row] for row in rows]
     notes = []
-    boxes = _boxes(chosen, path)
-    segmentations: Segmentations | None = coco_json.truth_segmentations(chosen, lambda row: f"annotation {chosen[row].id}", path)
+    boxes, areas, crowds = annotations.boxes[rows], annotations.areas[rows], annotations.crowds[rows]
+    segmentations: Segmentations | None = annotations.segmentations(rows, lambda row: f"annotation {annotations.ids[rows[row]]}", path)
     assert segmentations is not None
-    if len(chosen) and (segmentations.kinds == NONE).all():
+    if len(rows) and (segmentations.kinds == NONE).all():
         segmentations = None
         if not np.isfinite(boxes).all():
             raise FormatError("annotations have neither masks nor boxes", files=[path], hint="add segmentation or bbox", code="SB172")
-    if any(row.area is None for row in chosen):
+    if (areas == -1).any():
         notes.append("annotations without an area: it is taken from the mask or box")
-    if any(row.iscrowd is None for row in chosen):
+    if (crowds < 0).any():
         notes.append("annotations without iscrowd count as no crowd")
-    if not all(type(row.id) is int for row in chosen):
+    numbers: Any = [annotations.ids[row] for row in rows] if isinstance(annotations.ids, list) else annotations.ids[rows]
+    if isinstance(numbers, list) and not all(type(number) is int for number in numbers):
         notes.append("annotation ids are missing or not whole numbers, and are not used")
-        numbered = np.full(len(chosen), NO_ID, np.int64)
-    else:
-        numbered = np.array([row.id for row in chosen] or np.zeros(0, np.int64), np.int64)
+        numbers = np.full(len(rows), NO_ID, np.int64)
     root = unused_root(truth)
     if root is not None:
         notes.append(f"category 0 ({root.name}) stands above all others and has no annotation: it changes no number [SB113]")
-    flags = np.array([CROWD * bool(row.iscrowd) | IGNORE * bool(row.ignore) for row in chosen], np.uint8)
+    flags = (CROWD * (crowds > 0) | IGNORE * annotations.ignored[rows]).astype(np.uint8)
     dims = np.array([(listed[key].height, listed[key].width) for key in keys] or np.zeros((0, 2)), np.int64)
-    said = f"{len(chosen)} instances in {len(keys)} images read as COCO ground truth, {dataset.num_classes} categories of {dataset.name}"
+    said = f"{len(rows)} instances in {len(keys)} images read as COCO ground truth, {dataset.num_classes} categories of {dataset.name}"
     return CocoInstances(
         "coco",
         said,
@@ -187,15 +184,15 @@ def ground_truth(truth: TruthFile, request: Request, path: str) -> CocoInstances
         np.arange(len(keys), dtype=np.int64),
         starts,
         category[rows],
-        numbered,
-        np.full(len(chosen), np.nan),
-        np.array([-1.0 if row.area is None else row.area for row in chosen], np.float64),
+        np.asarray(numbers, np.int64),
+        np.full(len(rows), np.nan),
+        areas,
         boxes,
         flags,
         segmentations,
         _known(truth, keys, dataset),
         tuple(notes),
-        stems=tuple(PurePath(listed[key].file_name).stem for key in keys),
+        file_names=tuple(listed[key].file_name for key in keys),
     )
 
 
@@ -211,21 +208,14 @@ def _categories(stated: NDArray[np.int64], images: Any, request: Request, path: 
     return np.where(indices < 0, request.dataset.num_classes, indices).astype(np.int32)
 
 
-def _boxes(rows: list[AnnotationRow], path: str) -> NDArray[np.float64]:
-    missing = [np.nan] * 4
-    bad = [row for row in rows if row.bbox and len(row.bbox) != 4]
-    if bad:
-        raise FormatError(
-            f"the bbox of annotation {bad[0].id} has {len(bad[0].bbox or ())} numbers",
-            files=[path],
-            count=len(bad),
-            hint="bbox is [x, y, width, height]",
-            code="SB172",
-        )
-    return np.array([row.bbox or missing for row in rows] or np.zeros((0, 4)), np.float64)
+def _stray(images: NDArray[np.int64] | list[ImageId], listed: Mapping[ImageId, Any]) -> NDArray[np.int64]:
+    """Rows of images that are not listed."""
+    if isinstance(images, np.ndarray):
+        return np.flatnonzero(~np.isin(images, [key for key in listed if isinstance(key, int)]))
+    return np.array([row for row, image in enumerate(images) if image not in listed], np.int64)
 
 
-def _known(truth: TruthFile, keys: tuple[ImageId, ...], dataset: Dataset) -> ImageCategories | None:
+def _known(truth: Truth, keys: tuple[ImageId, ...], dataset: Dataset) -> ImageCategories | None:
     if all(row.neg_category_ids is None and row.not_exhaustive_category_ids is None for row in truth.images):
         return None
     place = {key: index for index, key in enumerate(keys)}
@@ -261,24 +251,24 @@ def open_results(path: Path, request: Request) -> CocoInstances:
 def open_truth(path: Path, request: Request) -> CocoInstances:
     """Opens a ground-truth file."""
     file = json_in(path)
-    truth = coco_json.read_truth(file)
-    coco_json.forget_truth()
+    truth = coco_truth.read_truth(file)
+    coco_truth.forget_truth()
     return ground_truth(truth, request, str(file))
 
 
 def truth_dataset(path: str | os.PathLike) -> Dataset:
     """The classes that a ground-truth file describes."""
     file = json_in(Path(path))
-    return dataset_of(coco_json.read_truth(file), file.stem)
+    return dataset_of(coco_truth.read_truth(file), file.stem)
 
 
 def memory_dataset(value: Mapping[str, Any]) -> Dataset:
     """The classes that a ground truth in memory describes."""
-    return dataset_of(coco_json.truth_of(value, "gt"), "ground_truth")
+    return dataset_of(coco_truth.truth_of(value, "gt"), "ground_truth")
 
 
 def open_memory(value: Any, request: Request, name: str) -> CocoInstances:
     """Detections (a list of dicts) or ground truth (a dict with images, annotations, categories) in memory."""
     if isinstance(value, Mapping):
-        return ground_truth(coco_json.truth_of(value, name), request, name)
+        return ground_truth(coco_truth.truth_of(value, name), request, name)
     return predictions(coco_json.results_of(value, name), request, name)

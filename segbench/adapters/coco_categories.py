@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.adapters.coco_json import AnnotationRow, CategoryRow, TruthFile
+from segbench.adapters.coco_truth import Annotations, CategoryRow, Truth
 from segbench.datasets import Dataset, LabelClass
 from segbench.errors import SHOWN, FormatError, LabelError
 from segbench.samples import INVALID
@@ -19,7 +19,7 @@ ONE_BASED = "one-based"
 """Name of the id space of class indices counted from 1, for files of tools that number the classes 1..C."""
 
 
-def dataset_of(truth: TruthFile, name: str) -> Dataset:
+def dataset_of(truth: Truth, name: str) -> Dataset:
     """The data set that a ground-truth file describes: its categories, by ascending id.
 
     Raises:
@@ -45,20 +45,20 @@ def dataset_of(truth: TruthFile, name: str) -> Dataset:
     return Dataset(name=name, tasks=("instance",), classes=classes, default_protocol={"instance": "lvis"} if federated else {})
 
 
-def _named_by_id(annotations: list[AnnotationRow]) -> list[CategoryRow]:
-    return [CategoryRow(id=int(category), name=str(int(category))) for category in sorted({row.category_id for row in annotations})]
+def _named_by_id(annotations: Annotations) -> list[CategoryRow]:
+    return [CategoryRow(id=category, name=str(category)) for category in np.unique(annotations.categories).tolist()]
 
 
-def unused_root(truth: TruthFile) -> CategoryRow | None:
+def unused_root(truth: Truth) -> CategoryRow | None:
     """The category 0 that Roboflow adds above all others and never uses, or None."""
     root = next((row for row in truth.categories if row.id == 0), None)
-    if root is None or len(truth.categories) < 2 or any(row.category_id == 0 for row in truth.annotations):
+    if root is None or len(truth.categories) < 2 or (truth.annotations.categories == 0).any():
         return None
     others = [row for row in truth.categories if row.id != 0]
     return root if all(row.supercategory == root.name for row in others) else None
 
 
-def check_names(truth: TruthFile, dataset: Dataset, file: str) -> None:
+def check_names(truth: Truth, dataset: Dataset, file: str) -> None:
     """The file's categories must be the data set's.
 
     Raises:

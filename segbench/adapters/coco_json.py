@@ -1,11 +1,10 @@
-"""COCO JSON to columns: results files in pieces of a few megabytes, ground truth at once, both typed, so that a wrong field is an error."""
+"""Results files to columns: scanned, or decoded in pieces of a few megabytes and typed, so that a wrong field is an error."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from segbench.samples import ImageId
 CHUNK = 8 * 2**20
 """Bytes of a results file that are decoded at a time."""
 
-_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError)
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError)
 
 _FIELDS = {"score": "SB140", "image_id": "SB122", "category_id": "SB110", "segmentation": "SB102", "bbox": "SB172"}
 
@@ -40,47 +39,6 @@ class ResultRow(msgspec.Struct, gc=False):
     score: float | None = None
     bbox: list[float] | None = None
     segmentation: Rle | list | None = None
-
-
-class ImageRow(msgspec.Struct, gc=False):
-    """One image of a ground-truth file; the id lists are those of LVIS."""
-
-    id: int | float | str
-    height: int = -1
-    width: int = -1
-    file_name: str = ""
-    neg_category_ids: list[int] | None = None
-    not_exhaustive_category_ids: list[int] | None = None
-
-
-class AnnotationRow(msgspec.Struct, gc=False):
-    """One annotation of a ground-truth file."""
-
-    image_id: int | float | str
-    category_id: int | float
-    id: int | str | None = None
-    segmentation: msgspec.Raw = msgspec.Raw(b"")
-    bbox: list[float] | None = None
-    area: float | None = None
-    iscrowd: int | bool | None = 0
-    ignore: int | bool | None = 0
-
-
-class CategoryRow(msgspec.Struct, gc=False):
-    """One category of a ground-truth file."""
-
-    id: int
-    name: str = ""
-    supercategory: str | None = None
-    frequency: str | None = None
-
-
-class TruthFile(msgspec.Struct):
-    """A ground-truth file."""
-
-    images: list[ImageRow]
-    annotations: list[AnnotationRow]
-    categories: list[CategoryRow] = []
 
 
 class _ResultFile(msgspec.Struct):
@@ -114,7 +72,7 @@ def read_results(path: str | os.PathLike) -> ResultColumns:
     Raises:
         FormatError: not JSON, or a field of another type than it must be.
     """
-    scanned = coco_scan.scan(path)
+    scanned = coco_scan.scan(path) if os.path.getsize(path) >= coco_scan.SMALL else None
     if scanned is not None:
         images, categories, scores, boxes, segmentations = scanned
         boxed = bool(len(boxes)) and bool(np.isfinite(boxes[0]).all())
@@ -123,7 +81,7 @@ def read_results(path: str | os.PathLike) -> ResultColumns:
     try:
         for rows in _chunks(path):
             builder.add(rows)
-    except _NOT_JSON:
+    except NOT_JSON:
         # cut at a wrong place, or really wrong: the whole file tells, with the number of the row
         builder = _Builder(str(path))
         builder.add(_whole(path))
@@ -136,7 +94,7 @@ def results_of(rows: Sequence[Any], file: str = "") -> ResultColumns:
     try:
         builder.add([msgspec.convert(row, ResultRow, strict=False) for row in rows])
     except msgspec.ValidationError as error:
-        raise _wrong_field(error, file) from None
+        raise wrong_field(error, file) from None
     return builder.columns()
 
 
@@ -231,7 +189,7 @@ def _texts(segmentations: Sequence[Rle | list | None]) -> tuple[list[str], NDArr
         texts = [item.counts for item in segmentations]  # type: ignore[union-attr]
         if all(type(text) is str for text in texts):
             sizes = np.array([item.size for item in segmentations], np.int64)  # type: ignore[union-attr]
-            return texts, np.full(count, COUNTS, np.uint8), _sizes(sizes)  # type: ignore[return-value]
+            return texts, np.full(count, COUNTS, np.uint8), limited(sizes)  # type: ignore[return-value]
     except AttributeError:
         pass
     kinds = np.zeros(count, np.uint8)
@@ -245,10 +203,10 @@ def _texts(segmentations: Sequence[Rle | list | None]) -> tuple[list[str], NDArr
         else:
             kinds[row] = POLYGONS if item else NONE
             texts.append(msgspec.json.encode(item).decode() if item else "")
-    return texts, kinds, _sizes(stated)  # type: ignore[return-value]
+    return texts, kinds, limited(stated)  # type: ignore[return-value]
 
 
-def _sizes(sizes: NDArray[np.int64]) -> NDArray[np.int32]:
+def limited(sizes: NDArray[np.int64]) -> NDArray[np.int32]:
     return np.clip(sizes, -1, 2**31 - 1).astype(np.int32)
 
 
@@ -322,78 +280,8 @@ def _whole(path: str | os.PathLike) -> list[ResultRow]:
         if data.lstrip().startswith(b"{"):
             return msgspec.json.decode(data, type=_ResultFile).annotations
         return msgspec.json.decode(data, type=list[ResultRow])
-    except _NOT_JSON as error:
-        raise _wrong(error, data, str(path)) from None
-
-
-@lru_cache(maxsize=1)
-def _parsed_truth(path: str, size: int, modified: int) -> TruthFile:
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        return msgspec.json.decode(data, type=TruthFile)
-    except _NOT_JSON as error:
-        raise _wrong(error, data, path) from None
-
-
-def read_truth(path: str | os.PathLike) -> TruthFile:
-    """Reads a ground-truth file; the last one read is kept, because its categories are asked for first.
-
-    Raises:
-        FormatError: not JSON, or a field that is missing or of another type than it must be.
-    """
-    status = os.stat(path)
-    return _parsed_truth(str(path), status.st_size, status.st_mtime_ns)
-
-
-def truth_of(document: Any, file: str = "") -> TruthFile:
-    """A ground truth in memory, as `json.load` gives it."""
-    rows = [dict(row) for row in document.get("annotations", ())]
-    for row in rows:
-        row["segmentation"] = msgspec.Raw(msgspec.json.encode(row["segmentation"], enc_hook=_plain) if row.get("segmentation") else b"")
-    try:
-        return msgspec.convert({**document, "annotations": rows}, TruthFile, strict=False)
-    except msgspec.ValidationError as error:
-        raise _wrong_field(error, file) from None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("ascii")
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise NotImplementedError(type(value).__name__)
-
-
-def forget_truth() -> None:
-    """Frees the file that `read_truth` keeps."""
-    _parsed_truth.cache_clear()
-
-
-def truth_segmentations(rows: Sequence[AnnotationRow], name: Callable[[int], str], file: str) -> Segmentations:
-    """The masks of annotations, not yet decoded; polygons stay JSON."""
-    decoder = msgspec.json.Decoder(Rle)
-    count = len(rows)
-    kinds = np.full(count, POLYGONS, np.uint8)
-    stated = np.full((count, 2), -1, np.int64)
-    texts: list[bytes] = []
-    for index, row in enumerate(rows):
-        text = bytes(row.segmentation)
-        if text[:1] == b"{":
-            try:
-                mask = decoder.decode(text)
-            except _NOT_JSON as error:
-                raise FormatError(f"the mask of {name(index)} cannot be read: {error}", files=[file], code="SB102") from None
-            stated[index] = mask.size
-            kinds[index] = COUNTS if isinstance(mask.counts, str) else RUNS
-            text = mask.counts.encode() if isinstance(mask.counts, str) else msgspec.json.encode(mask.counts)
-        elif text in (b"", b"[]", b"null"):
-            kinds[index] = NONE
-            text = b""
-        texts.append(text)
-    stops = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    lengths = np.diff(stops, prepend=0)
-    return Segmentations(np.frombuffer(b"".join(texts), np.uint8), stops - lengths, stops, kinds, _sizes(stated))
+    except NOT_JSON as error:
+        raise wrong(error, data, str(path)) from None
 
 
 def boxes_as_masks(segmentations: Segmentations, boxes: NDArray[np.float64]) -> Segmentations:
@@ -403,9 +291,9 @@ def boxes_as_masks(segmentations: Segmentations, boxes: NDArray[np.float64]) -> 
     return Segmentations(segmentations.text, segmentations.starts, segmentations.stops, kinds, segmentations.sizes)
 
 
-def _wrong(error: Exception, data: bytes, file: str) -> FormatError:
+def wrong(error: Exception, data: bytes, file: str) -> FormatError:
     if isinstance(error, msgspec.ValidationError):
-        return _wrong_field(error, file)
+        return wrong_field(error, file)
     if any(word in data for word in (b": NaN", b":NaN", b": Infinity", b":Infinity", b": -Infinity", b":-Infinity")):
         return FormatError(
             "NaN or Infinity is no JSON number",
@@ -416,7 +304,7 @@ def _wrong(error: Exception, data: bytes, file: str) -> FormatError:
     return FormatError(f"this is not valid JSON: {error}", files=[file], hint="check that the file was written to its end")
 
 
-def _wrong_field(error: msgspec.ValidationError, file: str) -> FormatError:
+def wrong_field(error: msgspec.ValidationError, file: str) -> FormatError:
     text = str(error)
     code = next((code for field, code in _FIELDS.items() if f".{field}" in text or f"`{field}`" in text), None)
     return FormatError(f"a field is missing or has the wrong type: {text}", files=[file], hint="$[7] is the eighth entry", code=code)

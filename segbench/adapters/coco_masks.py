@@ -45,7 +45,7 @@ class Segmentations:
     kinds: NDArray[np.uint8]
     sizes: NDArray[np.int32]
 
-    def take(self, rows: NDArray[np.int64]) -> Segmentations:
+    def take(self, rows: NDArray[np.int64] | slice) -> Segmentations:
         """The given rows; shares the text."""
         return replace(self, starts=self.starts[rows], stops=self.stops[rows], kinds=self.kinds[rows], sizes=self.sizes[rows])
 
@@ -205,7 +205,7 @@ def counts_of_runs(runs: Any, size: tuple[int, int]) -> bytes:
     """
     from pycocotools import mask
 
-    if not isinstance(runs, list) or any(isinstance(run, bool) or not isinstance(run, int) or run < 0 for run in runs):
+    if not isinstance(runs, list) or not set(map(type, runs)) <= {int} or min(runs, default=0) < 0:
         raise FormatError("its counts are not whole numbers >= 0", code="SB102")
     if sum(runs) != size[0] * size[1]:
         raise FormatError(f"its runs add up to {sum(runs)}, height * width is {size[0] * size[1]}", code="SB102")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
@@ -37,7 +36,7 @@ class CocoInstances:
         segmentations: The masks, not yet decoded; None where the file has none.
         known: LVIS: (image, category, kind) rows.
         notes: What the user should know about the file.
-        stems: File name of each image without its ending, where the file says; empty where not.
+        file_names: That of each image, where the file says; empty where not.
     """
 
     format: str
@@ -57,7 +56,7 @@ class CocoInstances:
     segmentations: Segmentations | None
     known: ImageCategories | None = None
     notes: tuple[str, ...] = ()
-    stems: tuple[str, ...] = ()
+    file_names: tuple[str, ...] = ()
     places: dict[ImageId, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -84,6 +83,10 @@ class CocoInstances:
         images = np.array([self.places[key] for key in keys], np.int64)
         rows, counts = _rows_of(self.starts, images)
         image = np.repeat(np.arange(len(images), dtype=np.int32), counts)
+
+        def name(row: int) -> str:
+            return self._name(int(rows.start + row if isinstance(rows, slice) else rows[row]))
+
         dims = self.dims[images]
         if sizes is not None:
             dims = np.where(sizes < 0, dims, sizes).astype(np.int32)
@@ -94,11 +97,11 @@ class CocoInstances:
             if (full < 0).any():
                 full = _stated(chosen, image, full)
                 dims[image] = full
-            decoded = decode(chosen, full, self.boxes[rows], lambda row: self._name(int(rows[row])), self.path)
+            decoded = decode(chosen, full, self.boxes[rows], name, self.path)
             row = row_major(decoded, self.boxes[rows], full)
             if row is not None:
                 raise FormatError(
-                    f"the mask of {self._name(int(rows[row]))} does not fill its box, but does when its runs are read along the rows",
+                    f"the mask of {name(row)} does not fill its box, but does when its runs are read along the rows",
                     files=[self.path],
                     hint="runs go down the columns: pycocotools.mask.encode(np.asfortranarray(mask))",
                     code="SB103",
@@ -154,12 +157,12 @@ class CocoInstances:
             flags=self.flags[rows],
             segmentations=None if self.segmentations is None else self.segmentations.take(rows),
             known=known,
-            stems=tuple(self.stems[index] for index in images) if self.stems else (),
+            file_names=tuple(self.file_names[index] for index in images) if self.file_names else (),
             places={},
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in self.__dict__.items() if name not in ("_stated", "_stretches")}
+        state = dict(self.__dict__)
         if self.segmentations is not None:
             state["segmentations"] = self.segmentations.packed()
         return state
@@ -178,33 +181,18 @@ class CocoInstances:
     def fingerprint(self, key: ImageId) -> bytes:
         """sha256 of everything the file says about one image."""
         place = self.places[key]
-        digest = hashlib.sha256(repr(key).encode())
-        digest.update(self._stated[self.starts[place] : self.starts[place + 1]].data)
-        if self.segmentations is not None:
-            cuts, starts, stops = self._stretches
-            for stretch in range(cuts[place], cuts[place + 1]):
-                digest.update(self.segmentations.text[starts[stretch] : stops[stretch]].data)
+        rows = slice(int(self.starts[place]), int(self.starts[place + 1]))
+        parts = [repr(key).encode(), *(column[rows].tobytes() for column in (self.category, self.scores, self.boxes))]
+        if self.segmentations is None:
+            return hashlib.sha256(b"".join(parts)).digest()
+        text, starts, stops = self.segmentations.text, self.segmentations.starts[rows], self.segmentations.stops[rows]
+        digest = hashlib.sha256(b"".join((*parts, self.segmentations.sizes[rows].tobytes(), (stops - starts).tobytes())))
+        if len(starts) and (starts[1:] == stops[:-1]).all():  # one image's masks mostly stand together
+            digest.update(text[starts[0] : stops[-1]].data)
+        else:
+            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+                digest.update(text[start:stop].data)
         return digest.digest()
-
-    @cached_property
-    def _stated(self) -> NDArray[np.uint8]:
-        """The bytes of everything but the masks' text, row by row."""
-        columns: list[NDArray] = [self.category, self.scores, self.boxes]
-        if self.segmentations is not None:
-            columns += [self.segmentations.sizes, self.segmentations.stops - self.segmentations.starts]
-        return np.hstack([np.ascontiguousarray(column).reshape(len(column), -1).view(np.uint8) for column in columns])
-
-    @cached_property
-    def _stretches(self) -> tuple[list[int], list[int], list[int]]:
-        """Stretches of text in which masks stand together: where each image's begin in the lists behind, where they start and stop."""
-        assert self.segmentations is not None
-        starts, stops = self.segmentations.starts, self.segmentations.stops
-        begins = np.ones(len(starts) + 1, bool)
-        begins[1:-1] = stops[:-1] != starts[1:]
-        begins[self.starts] = True
-        first = np.flatnonzero(begins[:-1])
-        last = np.flatnonzero(begins[1:])
-        return np.searchsorted(first, self.starts).tolist(), starts[first].tolist(), stops[last].tolist()
 
     def _name(self, row: int) -> str:
         image = self.keys[int(np.searchsorted(self.starts, row, "right")) - 1]
@@ -212,8 +200,11 @@ class CocoInstances:
         return f"{noun} {self.ids[row]} (image {image})"
 
 
-def _rows_of(starts: NDArray[np.int64], images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _rows_of(starts: NDArray[np.int64], images: NDArray[np.int64]) -> tuple[NDArray[np.int64] | slice, NDArray[np.int64]]:
+    """The rows of images, and how many each has. Those of images that follow one another are a slice, which copies nothing."""
     counts = np.diff(starts)[images]
+    if len(images) and (images[1:] == images[:-1] + 1).all():
+        return slice(int(starts[images[0]]), int(starts[images[-1] + 1])), counts
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     return np.arange(total) + np.repeat(starts[:-1][images] - (ends - counts), counts), counts
@@ -230,10 +221,9 @@ def _stated(segmentations: Segmentations, image: NDArray[np.int32], sizes: NDArr
 
 def row_major(masks: Masks, boxes: NDArray[np.float64], sizes: NDArray[np.int32]) -> int | None:
     """A mask whose runs were written along the rows, if most masks tell so: their boxes are not those stated, unless read that way."""
-    stated: Any = True if np.isfinite(boxes).all() else np.isfinite(boxes).all(1)
-    told = np.flatnonzero((masks.areas > 0) & stated)
-    wrong = told[_box_iou(masks.boxes[told], boxes[told]) < 0.5]
-    if 2 * len(wrong) <= len(told):
+    ious = _box_iou(masks.boxes, boxes)  # NaN where no box is stated
+    wrong = np.flatnonzero((ious < 0.5) & (masks.areas > 0))
+    if 2 * len(wrong) <= np.count_nonzero((ious >= 0) & (masks.areas > 0)):
         return None
     wrong = wrong[:ROW_MAJOR_SAMPLE]
     turned = np.array([_row_major_box(masks.spans[masks.offsets[row] : masks.offsets[row + 1]], int(sizes[row, 1])) for row in wrong])
@@ -276,7 +266,7 @@ def by_image_name(pred: CocoInstances, gt: CocoInstances) -> CocoInstances:
         return pred
     names: dict[str, set[ImageId]] = {}
     for index, key in enumerate(gt.keys):
-        for name in {str(key), gt.stems[index] if gt.stems else str(key)} - {""}:
+        for name in {str(key), PurePath(gt.file_names[index]).stem if gt.file_names else str(key)} - {""}:
             names.setdefault(name, set()).add(key)
     found: list[ImageId] = []
     for key in pred.keys:

@@ -1,8 +1,7 @@
-"""COCO's JSON from its bytes straight into columns: detections of a results file, numbers of polygons. No object is made of any of them.
+"""COCO's JSON from its bytes straight into columns: rows of a results file, numbers of polygons. No object is made of any of them.
 
-Only the plain form is read: an array of objects with whole-number `image_id` and `category_id`, a number `score`, and a `segmentation`
-with a counts string, or none; further keys are skipped. Anything else ends the scan, and the file is decoded the slow way, which also
-tells what is wrong with it.
+The rows of a file are written by one line of code, so what stands between their values is the same in each. A template says what that is,
+and what values there are; a row that does not fit it ends the scan.
 """
 
 from __future__ import annotations
@@ -10,13 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from segbench.kernels._jit import I4, I8, U1, U8, kernel, ro, rw
+from segbench.kernels._jit import F8, I8, U1, U8, kernel, ro, rw
 
 MAX_PARTS_BITS = 10
 """Polygons of one mask, as a power of two."""
 
 MORE, DONE, UNUSUAL, FULL = 0, 1, 2, 3
 """Why a scan ended: at the end of the bytes, at the end of the array, at something that is not the plain form, with full columns."""
+
+INTEGER, NUMBER, TEXT, STRING, NESTED = range(5)
+"""Values of a template: a whole number, any number, a counts string, another string, a list or an object of any form."""
 
 _LEAST, _MOST = -60, 38
 
@@ -38,26 +40,9 @@ def _powers() -> np.ndarray:
 
 _POWERS = _powers()
 _LOW = 0xFFFFFFFF
-_ONE, _TWO = np.uint64(1), np.uint64(2)
-"""Steps of byte positions, which are unsigned: a signed index costs a test for being negative at every byte."""
-
-
-def _word(text: bytes) -> tuple[int, int]:
-    """The last eight bytes of a key as a number, and those before."""
-    return int.from_bytes(text[-8:], "big"), int.from_bytes(text[:-8], "big")
-
-
-OTHER, COUNTS, SEGMENTATION, IMAGE, CATEGORY, SCORE, BBOX, SIZE = range(8)
-_IMAGE, _ = _word(b"image_id")
-_CATEGORY, _CATEGORY_REST = _word(b"category_id")
-_SCORE, _ = _word(b"score")
-_BBOX, _ = _word(b"bbox")
-_SEGMENTATION, _SEGMENTATION_REST = _word(b"segmentation")
-_SIZE, _ = _word(b"size")
-_COUNTS, _ = _word(b"counts")
-_OBJECT, _KEY, _COLON, _VALUE, _NUMBER, _NUMBERS, _NEXT = range(7)
-_ROW = 1 << IMAGE | 1 << CATEGORY | 1 << SCORE
-_MASK = 1 << SIZE | 1 << COUNTS
+_ONE = np.uint64(1)
+"""Step of byte positions, which are unsigned: a signed index costs a test for being negative at every byte."""
+_TENS = 10.0 ** np.arange(23)
 
 
 @kernel(U8(U8, U8))
@@ -116,261 +101,149 @@ def float_bits(digits, exponent):
     return I8(mantissa & U8((1 << 52) - 1)) | (power << 52)
 
 
-@kernel(types.void(ro(U1), I8, I8, rw(I8, 2), rw(I8), rw(I8, 2), rw(I4, 2), rw(U1), rw(I8), rw(I8)))
-def scan_rows(data, start, end, ids, scores, boxes, sizes, text, ends, state):
-    """Reads detections from `data[start:end]`, which begins in an array before an object or behind it.
-
-    One loop over the tokens of objects and of the masks in them; kernels that take arrays are not called, since each call costs more than
-    a token does.
+@kernel(types.void(ro(U1), I8, ro(U1), ro(I8), ro(I8), ro(I8), ro(I8), rw(I8), rw(U1), rw(I8), rw(I8)))
+def scan_rows(data, stop, words, word_ends, kinds, bases, steps, values, text, ends, state):
+    """Reads rows of an array of objects that fit a template.
 
     Args:
-        data: uint8[B].
-        ids: int64[M, 2], out: image and category id.
-        scores: int64[M], out: the bits of the float64.
-        boxes: int64[M, 4], out: likewise; preset to NaN, stays so where there is none.
-        sizes: int32[M, 2], out: height and width of the mask; -1 where there is no mask.
-        text: uint8[B'], out: all counts strings.
-        ends: int64[M], out: where the row's counts string ends in `text`.
-        state: int64[4]: rows and bytes of `text` so far (also in), where to go on, why the scan ended (in: 1 behind an object, else 0).
+        data: uint8[B]; `data[stop:]` begins with two zeros, or the array ends before it and is valid JSON.
+        words: uint8[W], what stands before each value and behind the last one; no zeros. word_ends: int64[F + 2], from 0 on.
+        kinds: int64[F], of `INTEGER` to `NESTED`.
+        bases, steps: int64[F]: value f of row r goes to `values[bases[f] + r * steps[f]]`: the integer, the bits of the float64, or where
+            what is nested starts, and behind it where it stops.
+        values: int64[V], out.
+        text: uint8[B'], out: all counts strings; as long as the file.
+        ends: int64[M], out: where the row's counts string ends in `text`; M rows fit.
+        state: int64[4]: rows and bytes of `text` so far, where to begin, 1 behind a row, else 0; out: also where to go on, and why the scan
+            ended.
     """
     row = state[0]
     used = state[1]
+    at = U8(state[2])
     behind = state[3] != 0
+    limit = U8(stop)
     state[3] = MORE
-    at = U8(start)
-    stop = U8(end)
-    expected = _OBJECT
-    key = OTHER
-    seen = 0
-    in_mask = False
-    comma = False
-    count = 0
-    number = 0
-    state[2] = start
-    while True:
-        while at < stop and data[at] <= 32:
+    good = True
+    while good:
+        state[0] = row
+        state[1] = used
+        state[2] = I8(at)
+        while at < limit and data[at] <= 32:
             at += _ONE
-        if at >= stop:
-            return
-        byte = data[at]
-
-        if expected == _OBJECT:
-            if byte == 93 and not comma:
+        if behind:
+            if at < limit and data[at] == 93:
                 state[2] = I8(at)
                 state[3] = DONE
                 return
-            if behind and byte == 44:
-                behind = False
-                comma = True
-                at += _ONE
-                continue
-            if behind or byte != 123:
-                state[3] = UNUSUAL
-                return
-            if row >= len(scores):
-                state[3] = FULL
-                return
+            if at >= limit or data[at] != 44:
+                break
             at += _ONE
-            comma = False
-            seen = 0
-            sizes[row, 0] = -1
-            sizes[row, 1] = -1
-            ends[row] = used
-            expected = _KEY
-
-        elif expected == _KEY:
-            if byte != 34:
-                return
-            at += _ONE
-            first = at
-            one = 0
-            two = 0
-            while at < stop and data[at] != 34 and data[at] != 92:
-                two = (two << 8 | (one >> 56)) & 0xFFFFFFFFFFFFFF
-                one = (one & 0xFFFFFFFFFFFFFF) << 8 | I8(data[at])
+            while at < limit and data[at] <= 32:
                 at += _ONE
-            if at >= stop or data[at] == 92:
-                return
-            length = I8(at - first)
-            at += _ONE
-            key = OTHER
-            if in_mask:
-                if length == 4 and one == _SIZE:
-                    key = SIZE
-                elif length == 6 and one == _COUNTS:
-                    key = COUNTS
-            elif length == 8 and one == _IMAGE:
-                key = IMAGE
-            elif length == 11 and one == _CATEGORY and two == _CATEGORY_REST:
-                key = CATEGORY
-            elif length == 5 and one == _SCORE:
-                key = SCORE
-            elif length == 4 and one == _BBOX:
-                key = BBOX
-            elif length == 12 and one == _SEGMENTATION and two == _SEGMENTATION_REST:
-                key = SEGMENTATION
-            expected = _COLON
-
-        elif expected == _COLON:
-            if byte != 58:
-                return
-            at += _ONE
-            expected = _VALUE
-
-        elif expected == _VALUE:
-            if key != OTHER and key != COUNTS and key < IMAGE and byte != 123:
-                return
-            seen_before = seen & (1 << key)
-            seen |= 1 << key
-            expected = _NEXT
-            if key >= IMAGE:
-                count = 4 if key == BBOX else 2 if key == SIZE else 1
-                number = 0
-                expected = _NUMBER
-                if count > 1:
-                    if byte != 91:
-                        return
-                    at += _ONE
-            elif key == SEGMENTATION:
-                if seen_before:
-                    return
-                in_mask = True
+        if row >= len(ends):
+            state[3] = FULL
+            return
+        fill = U8(used)
+        for value in range(len(word_ends) - 1):
+            for place in range(word_ends[value], word_ends[value + 1]):
+                if data[at] != words[place]:
+                    good = False
+                    break
                 at += _ONE
-                expected = _KEY
-            elif key == COUNTS:
-                if byte != 34 or seen_before:
-                    return
-                at += _ONE
-                first = at
-                while at < stop and data[at] != 34 and data[at] != 92:
-                    at += _ONE
-                fill = used
-                if I8(at - first) > len(text) - fill:
-                    return
-                for position in range(first, at):
-                    text[U8(fill) + position - first] = data[position]
-                fill += I8(at - first)
-                while at < stop and data[at] != 34:
-                    if fill >= len(text):
-                        return
-                    if data[at] == 92:
+            if not good or value == len(kinds):
+                break
+            kind = kinds[value]
+            target = bases[value] + row * steps[value]
+            byte = data[at]
+            if kind == TEXT:
+                while byte >= 48 or byte == 92:
+                    if byte == 92:
                         at += _ONE  # the only escape a counts string needs is that of the backslash itself
-                        if at >= stop or data[at] != 92:
-                            return
-                    text[fill] = data[at]
-                    fill += 1
+                        if data[at] != 92:
+                            break
+                    text[fill] = byte
+                    fill += _ONE
                     at += _ONE
-                if at >= stop:
-                    return
-                ends[row] = fill
-                at += _ONE
-            else:
-                depth = 0
-                while at < stop:
+                    byte = data[at]
+            elif kind >= STRING:
+                values[target] = I8(at)
+                depth = 0 if kind == NESTED else 1
+                quoted = kind == STRING
+                while at < limit:
                     byte = data[at]
                     if byte == 34:
-                        at += _ONE
-                        while at < stop and data[at] != 34:
-                            at += _TWO if data[at] == 92 else _ONE
-                    elif byte == 123 or byte == 91:
-                        depth += 1
-                    elif byte == 125 or byte == 93:
-                        if depth == 0:
+                        if quoted and kind == STRING:
                             break
+                        quoted = not quoted
+                    elif quoted:
+                        if byte == 92:
+                            at += _ONE
+                        elif byte < 32:
+                            break
+                    elif byte == 91 or byte == 123:
+                        depth += 1
+                    elif byte == 93 or byte == 125:
                         depth -= 1
-                    elif byte == 44 and depth == 0:
-                        break
                     at += _ONE
-
-        elif expected == _NUMBER:
-            negative = byte == 45
-            if negative:
-                at += _ONE
-            digits = U8(0)
-            significant = 0
-            exponent = 0
-            whole = True
-            for part in range(2):  # before and behind the point
+                    if depth == 0 and not quoted:
+                        break
+                values[target + 1] = I8(at)
+            else:
+                negative = byte == 45
+                if negative:
+                    at += _ONE
+                digits = U8(0)
+                significant = 0
+                exponent = 0
                 first = at
-                while at < stop and data[at] >= 48 and data[at] <= 57:
+                good = data[at] != 48 or data[at + _ONE] < 48 or data[at + _ONE] > 57
+                while data[at] >= 48 and data[at] <= 57:
                     digits = digits * U8(10) + U8(data[at] - 48)
                     significant += digits > 0
                     at += _ONE
-                if at == first or at >= stop:
-                    return
-                if part == 0:
-                    if data[first] == 48 and at > first + _ONE:
-                        return
-                    if data[at] != 46:
-                        break
-                    whole = False
-                    at += _ONE
+                good &= at > first
+                if kind == NUMBER:
+                    if data[at] == 46:
+                        at += _ONE
+                        first = at
+                        while data[at] >= 48 and data[at] <= 57:
+                            digits = digits * U8(10) + U8(data[at] - 48)
+                            significant += digits > 0
+                            at += _ONE
+                        exponent = I8(first) - I8(at)
+                        good &= exponent < 0
+                    if data[at] == 101 or data[at] == 69:
+                        at += _ONE
+                        minus = data[at] == 45
+                        if minus or data[at] == 43:
+                            at += _ONE
+                        first = at
+                        power = 0
+                        while data[at] >= 48 and data[at] <= 57 and power < 10000:
+                            power = power * 10 + I8(data[at]) - 48
+                            at += _ONE
+                        good &= at > first
+                        exponent += -power if minus else power
+                    good &= significant <= 19
+                    # the quotient of two exact floats is the nearest float; other numbers take longer
+                    if digits <= U8(1 << 53) and exponent <= 0 and exponent >= -22:
+                        bits = np.float64(F8(I8(digits)) / _TENS[-exponent]).view(np.int64)
+                    else:
+                        bits = float_bits(digits, exponent)
+                        good &= bits >= 0
+                    if negative:
+                        bits |= -9223372036854775808
+                    values[target] = bits
                 else:
-                    exponent = I8(first) - I8(at)
-            if data[at] == 101 or data[at] == 69:
-                whole = False
-                at += _ONE
-                minus = at < stop and data[at] == 45
-                if at < stop and (data[at] == 45 or data[at] == 43):
-                    at += _ONE
-                first = at
-                power = 0
-                while at < stop and data[at] >= 48 and data[at] <= 57 and power < 10000:
-                    power = power * 10 + I8(data[at]) - 48
-                    at += _ONE
-                if at == first or at >= stop:
-                    return
-                exponent += -power if minus else power
-            if significant > 19:
-                return
-            if key == SCORE or key == BBOX:  # noqa: SIM109 - "in" compiles another function
-                bits = float_bits(digits, exponent)
-                if bits < 0:
-                    return
-                if negative:
-                    bits |= -9223372036854775808
-                if key == SCORE:
-                    scores[row] = bits
-                else:
-                    boxes[row, number] = bits
-            elif not whole or significant > 18:
-                return
-            elif key == SIZE:
-                if negative or digits > U8(2147483647):
-                    return
-                sizes[row, number] = I8(digits)
-            else:
-                ids[row, key - IMAGE] = -I8(digits) if negative else I8(digits)
-            number += 1
-            expected = _NUMBERS if count > 1 else _NEXT
-
-        elif expected == _NUMBERS:
-            if byte != (93 if number == count else 44):
-                return
-            at += _ONE
-            expected = _NEXT if number == count else _NUMBER
-
-        elif byte == 44:
-            at += _ONE
-            expected = _KEY
-        elif byte != 125:
-            return
-        elif in_mask:
-            if seen & _MASK != _MASK:
-                return
-            in_mask = False
-            at += _ONE
-        else:
-            if seen & _ROW != _ROW:
-                return
-            at += _ONE
-            used = ends[row]
+                    good &= significant <= 18
+                    values[target] = -I8(digits) if negative else I8(digits)
+        if good:
+            used = I8(fill)
+            ends[row] = used
             row += 1
             behind = True
-            expected = _OBJECT
-            state[0] = row
-            state[1] = used
-            state[2] = I8(at)
+    if at < limit:
+        state[3] = UNUSUAL
 
 
 @kernel(I8(ro(U1), ro(I8), ro(I8), rw(I8), rw(I8), rw(I8), rw(I8), rw(U1)))

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from peer import load_segbench
 
 STAGES = {
-    "ground truth: JSON": ("segbench.adapters.coco_json:read_truth", "segbench.adapters.coco:ground_truth"),
+    "ground truth: JSON": ("segbench.adapters.coco_truth:read_truth", "segbench.adapters.coco:ground_truth"),
     "results: JSON": ("segbench.adapters.coco_json:read_results",),
     "results: sorting": ("segbench.adapters.coco:predictions",),
     "ground truth: polygons": ("segbench.adapters.polygons:read_outlines", "segbench.adapters.polygons:polygon_masks"),

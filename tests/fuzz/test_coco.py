@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segbench import protocols
-from segbench.adapters import coco, coco_categories, coco_json
+from segbench.adapters import coco, coco_categories, coco_json, coco_truth
 from segbench.adapters.base import Request
 from segbench.errors import InputError
 from segbench.metrics.instance import InstanceAccumulator, scores
 from tests.parity.test_pycocotools import random_dataset
 
 TRUTH, DETECTIONS = random_dataset(12, False, False, True)
-DATASET = coco_categories.dataset_of(coco_json.truth_of(TRUTH), "fuzz")
+DATASET = coco_categories.dataset_of(coco_truth.truth_of(TRUTH), "fuzz")
 FILES = {"gt": json.dumps(TRUTH).encode(), "pred": json.dumps(DETECTIONS).encode()}
 
 values = st.recursive(

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from segbench import protocols
-from segbench.adapters import coco, coco_categories, coco_json
+from segbench.adapters import coco, coco_categories, coco_json, coco_truth
 from segbench.adapters.base import Request
 from segbench.metrics.instance import InstanceAccumulator, evaluated
 from segbench.protocols import instance as instance_rules
@@ -114,7 +114,7 @@ def reference(truth, detections, family, thresholds=None, ranges=None, limits=No
 
 def mine(truth, detections, family, rules):
     """The same of segbench."""
-    parsed = coco_json.truth_of(truth)
+    parsed = coco_truth.truth_of(truth)
     dataset = coco_categories.dataset_of(parsed, "random")
     gt = coco.ground_truth(parsed, Request("gt", dataset), "gt.json")
     pred = coco.predictions(coco_json.results_of(detections), Request("pred", dataset), "pred.json")
