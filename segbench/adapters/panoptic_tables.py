@@ -173,11 +173,9 @@ def tables_of(
 
 def _kinds(things: list[bool | None], classes: NDArray[np.int32], request: Request) -> tuple[str, ...]:
     """A note where segments say that they are things, or stuff, and their class is not."""
-    known = (*request.dataset.isthing, None, None)  # the last two: not evaluated, unknown
-    wrong = sum(
-        thing is not None and known[label] is not None and thing is not known[label]
-        for thing, label in zip(things, classes.tolist(), strict=True)
-    )
+    said = np.array([-1 if thing is None else thing for thing in things], np.int8)
+    known = np.array([-1 if thing is None else thing for thing in (*request.dataset.isthing, None, None)], np.int8)[classes]
+    wrong = int(((said >= 0) & (known >= 0) & (said != known)).sum())  # the last two: not evaluated, unknown
     if not wrong:
         return ()
     noun = "prediction" if request.role == "pred" else "ground truth"
