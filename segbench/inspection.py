@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from segbench import datasets
+from segbench.adapters import panoptic_json
 from segbench.adapters.base import Request
 from segbench.adapters.images import labels_from_array, read_labels
 from segbench.adapters.label_files import ARRAY, IMAGE, LOSSY, chosen, kind_of, listed, packed_colours, stem_of
@@ -58,7 +59,7 @@ class Inspection:
         files: Number of label files; read: how many of them were decoded.
         sizes: `{"HxW": files}`, most frequent first.
         dtypes: `{"uint8": files}`.
-        values: `{value: pixels}`, ascending; colours as `#rrggbb`.
+        values: `{value: pixels}`, ascending; colours as `#rrggbb`; of panoptic files by class name.
         fits: Data sets in which all values mean something, the tightest first: `{"dataset", "space", "why"}`.
         problems: What is wrong.
     """
@@ -79,7 +80,7 @@ def inspect(path: str | os.PathLike[str], dataset: str | os.PathLike[str] | Data
     """Reads every label file below a path (the first `limit`) and reports; damaged files are problems of the report, not errors.
 
     Args:
-        path: A folder or a file.
+        path: A folder or a file of label maps; or a panoptic JSON, or the folder of its maps.
         dataset: A name, a file or a `Dataset` to check the values against; else every preset, or the `dataset.json` beside the path.
         limit: Read only so many files.
 
@@ -93,17 +94,21 @@ def inspect(path: str | os.PathLike[str], dataset: str | os.PathLike[str] | Data
     root = Path(path)
     if not exists(root):
         raise FormatError("no such file or folder", files=[str(path)], hint="check the path")
-    if root.suffix.lower() == ".json" and root.is_file():
-        raise FormatError("a JSON file holds no label maps", files=[str(path)], hint="give the folder of label files")
     found = Inspection(str(path))
     beside = datasets.find(root)
     dataset = dataset if dataset is None or isinstance(dataset, Dataset) else datasets.load(dataset)
     described = dataset or (datasets.load(beside) if beside else None)
+    if panoptic_json.sniff(root)[0] > 0.5:
+        from segbench.panoptic_inspection import inspect_panoptic  # what panoptic files need, they alone load
+
+        return inspect_panoptic(found, root, described, limit)
+    if root.suffix.lower() == ".json" and root.is_file():
+        raise FormatError("a JSON file holds no label maps", files=[str(path)], hint="give the folder of label files, or a panoptic JSON")
     names = [root.name] if root.is_file() else listed(root, (*IMAGE, *ARRAY, *LOSSY))
     folder = root.parent if root.is_file() else root
     lossy = [name for name in names if name.lower().endswith(LOSSY)]
     if lossy:
-        _add(found, "SB161", "lossy images cannot hold labels", [str(folder / name) for name in lossy], "export the label maps as PNG")
+        add(found, "SB161", "lossy images cannot hold labels", [str(folder / name) for name in lossy], "export the label maps as PNG")
     names = chosen([name for name in names if name not in lossy], Request("gt", described or datasets.simple(1)))
     found.files = len(names)
     if not names:
@@ -112,7 +117,7 @@ def inspect(path: str | os.PathLike[str], dataset: str | os.PathLike[str] | Data
     try:
         unique_keys(names, str(folder), described.matching if described else None)
     except InputError as error:
-        _add(found, error.code or "SB120", error.message, [file for _, file in error.files], error.hint)
+        add(found, error.code or "SB120", error.message, [file for _, file in error.files], error.hint)
     _read_all(found, folder, names[:limit], described)
     _describe(found, [str(folder / name) for name in names])
     colours = any(value.startswith("#") for value in found.values)
@@ -154,7 +159,7 @@ def _read_all(found: Inspection, folder: Path, names: Sequence[str], described: 
     found.values = {str(value): values[value] for value in sorted(values)}
     found.values |= {f"#{value:06x}": count for value, count in coloured.most_common()}
     if ramps:
-        _add(
+        add(
             found,
             "SB161",
             "labels that look interpolated: at many borders the values climb over several pixels",
@@ -162,9 +167,9 @@ def _read_all(found: Inspection, folder: Path, names: Sequence[str], described: 
             "resize labels by nearest neighbour",
         )
     if coloured and values:
-        _add(found, "SB162", f"{dtypes['colour']} of {found.read} files are coloured, the others are not", [], "save all of them one way")
+        add(found, "SB162", f"{dtypes['colour']} of {found.read} files are coloured, the others are not", [], "save all of them one way")
     for (code, hint), files in broken.items():
-        _add(found, code, f"{len(files)} files cannot be read", files, hint or None)
+        add(found, code, f"{len(files)} files cannot be read", files, hint or None)
 
 
 def _describe(found: Inspection, paths: list[str]) -> None:
@@ -175,16 +180,16 @@ def _describe(found: Inspection, paths: list[str]) -> None:
         return
     found.what = f"{found.files} files: {kind}, {len(found.values)} distinct {'colours' if 'colour' in found.dtypes else 'values'}"
     if set(found.values) == {"0", "255"}:
-        _add(found, "SB112", "only the values 0 and 255: a binary mask, not class ids", paths[:1], "write 0 and 1 (divide by 255)")
+        add(found, "SB112", "only the values 0 and 255: a binary mask, not class ids", paths[:1], "write 0 and 1 (divide by 255)")
     elif "colour" not in found.dtypes and len(found.values) > MANY_VALUES and "uint8" not in found.dtypes:
-        _add(found, "SB112", f"{len(found.values)} distinct values: instance or panoptic ids, not class ids?", paths[:1], None)
+        add(found, "SB112", f"{len(found.values)} distinct values: instance or panoptic ids, not class ids?", paths[:1], None)
 
 
 def _suspect_instances(found: Inspection, path: str, described: Dataset | None) -> None:
     most, values = list(found.values)[-1], set(found.values)
     known = _spaces_of(described, values, False) if described else fitting(values, False)
     if int(most) >= INSTANCES and not known:
-        _add(found, "SB112", f"values like {most} look like instance ids (class x {INSTANCES} + number)", [path], "give the semantic files")
+        add(found, "SB112", f"values like {most} look like instance ids (class x {INSTANCES} + number)", [path], "give the semantic files")
 
 
 def _check_values(found: Inspection, dataset: Dataset, colours: bool) -> None:
@@ -199,7 +204,7 @@ def _check_values(found: Inspection, dataset: Dataset, colours: bool) -> None:
         unknown = [str(value) for value in numbers[dataset.value_map(dataset.spaces[0]).classes(numbers) == INVALID]]
     shown = ", ".join(f"{value} ({found.values[value]} px)" for value in unknown[:8])
     what = "colours" if colours else "values"
-    _add(
+    add(
         found,
         "SB162" if colours else "SB110",
         f"{len(unknown)} {what} mean nothing in {dataset.name}: {shown}",
@@ -271,5 +276,6 @@ def _has_palette(dataset: Dataset, colours: Sequence[tuple[int, ...]]) -> bool:
     return len(rows) == dataset.num_classes > 1 and all(0 <= row.id < len(colours) and colours[row.id] == row.color for row in rows)
 
 
-def _add(found: Inspection, code: str, message: str, files: list[str], hint: str | None) -> None:
-    found.problems.append(Problem(code, message, files[:SHOWN], max(1, len(files)), hint))
+def add(found: Inspection, code: str, message: str, files: list[str], hint: str | None, count: int = 1) -> None:
+    """Adds a problem, with the first of its files."""
+    found.problems.append(Problem(code, message, files[:SHOWN], max(count, len(files)), hint))

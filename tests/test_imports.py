@@ -59,6 +59,7 @@ GROUPS = {
             "gates.",
             "reporting.",
             "inspection",
+            "panoptic_inspection",
             "diagnosis",
             "scrutiny",
             "profiling.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from segbench import datasets
-from segbench.errors import FormatError
+from segbench.errors import FormatError, LabelError
 from segbench.inspection import fitting_preset, inspect
 
 STREET = Path(__file__).parent.parent / "fixtures" / "street"
@@ -87,3 +88,42 @@ def test_fitting_preset(tmp_path):
         "ade": "ade20k_150",
     }
     assert fitting_preset(tmp_path / "nowhere") == (None, "")
+
+
+def test_panoptic_files(tmp_path):
+    ids = np.repeat(np.array([[0, 1, 1, 2]], np.uint8), 6, 0)
+    (tmp_path / "gt").mkdir()
+    for name in ("1.png", "2.png"):
+        Image.fromarray(np.stack([ids, ids * 0, ids * 0], -1)).save(tmp_path / "gt" / name)
+    segments = [{"id": 1, "category_id": 3, "area": 12, "iscrowd": 1}, {"id": 2, "category_id": 8, "area": 6}]
+    document = {
+        "annotations": [{"image_id": key, "file_name": f"{key}.png", "segments_info": segments} for key in (1, 2)],
+        "categories": [{"id": 3, "name": "car", "isthing": 1}, {"id": 8, "name": "road", "isthing": 0}],
+    }
+    path = tmp_path / "gt.json"
+    path.write_text(json.dumps(document))
+    for given in (path, tmp_path / "gt"):
+        found = inspect(given)
+        assert found.what.startswith("2 images: panoptic JSON and RGB maps in ")
+        assert found.what.endswith("4 segments of 2 classes, 2 crowds")
+        assert (found.files, found.read, found.sizes, found.values) == (2, 2, {"6x4": 2}, {"car": 24, "road": 12})
+        assert not found.problems
+    document["annotations"][0] = {
+        "image_id": 1,
+        "file_name": "1.png",
+        "segments_info": [segments[0] | {"area": 9, "isthing": 0}, segments[1]],
+    }
+    document["annotations"][1] = {"image_id": 2, "file_name": "2.png", "segments_info": segments[:1]}
+    path.write_text(json.dumps(document))
+    found = inspect(path)
+    assert found.read == 1
+    assert [problem.code for problem in found.problems] == ["SB150", "SB155", "SB111"]
+    assert found.problems[0].files[0].endswith("1 segment in the map and not in the table beside it: 2")
+    assert found.problems[1].files == ["image 1, segment 1: 9 stated, 12 pixels"]
+    assert len(inspect(path, limit=1).problems) == 2
+    (tmp_path / "gt" / "1.png").unlink()
+    assert [problem.code for problem in inspect(path).problems] == ["SB156"]
+    del document["categories"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(LabelError, match="lists no categories"):
+        inspect(path)

@@ -53,9 +53,8 @@ def map_folder(json_path: Path, names: Sequence[str], option: str) -> Path:
         return own
     if any(_variant(json_path.parent, names[0])):
         return json_path.parent
-    folders = [item for item in sorted(json_path.parent.iterdir()) if item.is_dir() and not item.with_name(f"{item.name}.json").exists()]
-    holding = [item for item in folders if any(_variant(item, names[0]))]
-    if len(holding) == 1:
+    holding = [item for item in sorted(json_path.parent.iterdir()) if item.is_dir() and any(_variant(item, names[0]))]
+    if len(holding) == 1 and not holding[0].with_name(f"{holding[0].name}.json").exists():
         return holding[0]
     raise FormatError(
         "the folder of the panoptic maps is missing",
