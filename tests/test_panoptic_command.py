@@ -257,3 +257,11 @@ def test_segments_of_another_kind_than_their_class_are_said(files, capsys):
     assert json.loads(capsys.readouterr().out)["warnings"][0].startswith(
         "1 segment of the prediction whose isthing is not that of the class"
     )
+
+
+def test_another_task_is_named(files, capsys):
+    _, _, run = files
+    assert run("--task", "semantic") == 3
+    told = json.loads(capsys.readouterr().out)
+    assert told["message"] == "this is COCO panoptic JSON and RGB PNG maps, for the task panoptic and not for semantic"
+    assert "--task all" in told["hint"]

@@ -91,6 +91,14 @@ def recognised(path: Path, task: str = "auto") -> Format:
         plugin = FORMATS.get(name)
         if task in ("auto", *plugin.tasks) and plugin.sniff(path)[0] > 0:
             return plugin
+    other = _other_task(path, task)
+    if other is not None:
+        more = "; --task all scores panoptic predictions as labels and instances too" if "panoptic" in other.tasks else ""
+        raise FormatError(
+            f"this is {other.title}, for the task {other.tasks[0]} and not for {task}",
+            files=[str(path)],
+            hint=f"give both sides of one task{more}",
+        )
     what = "labels" if task == "auto" else f"{task} labels"
     empty = path.is_dir() and not any(path.iterdir())
     raise FormatError(
@@ -98,6 +106,17 @@ def recognised(path: Path, task: str = "auto") -> Format:
         files=[str(path)],
         hint="segbench formats lists what can be read; --format NAME says which it is",
     )
+
+
+def _other_task(path: Path, task: str) -> Format | None:
+    """The format of files that are of another task than asked for, and of no other format."""
+    if task == "auto":
+        return None
+    try:
+        found = recognised(path)
+    except FormatError:
+        return None
+    return found if task not in found.tasks else None
 
 
 def _candidates(path: Path, task: str) -> Iterable[str]:
