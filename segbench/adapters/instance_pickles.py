@@ -85,7 +85,7 @@ def _rows(content: Any, file: str) -> tuple[list[Any], str]:
     raise FormatError(
         f"a list of {type(first).__name__}, which name no image",
         files=[file],
-        hint="MMDetection 2 writes results in the order of its data set; let it write JSON: --format-only",
+        hint="MMDetection 2 writes results in the order of its data set; let it write JSON, with format_only of its test settings",
     )
 
 
