@@ -61,6 +61,8 @@ def evaluate(
     adapter: str | None = None,
     trust_pickle: bool = False,
     analysis: bool = False,
+    intervals: bool | None = None,
+    cluster: str | None = None,
     iou_thresholds: Sequence[float] | None = None,
     area_ranges: Mapping[str, tuple[float, float]] | None = None,
     max_dets: Sequence[int] | None = None,
@@ -96,6 +98,8 @@ def evaluate(
         adapter: `FILE.py:FUNCTION`, a reader of your own for the predictions.
         trust_pickle: Read pickled files, which can run code.
         analysis: Instances: also where AP is lost, best F1, oLRP and calibration; costs a wider search for overlaps.
+        intervals: 95 % intervals of every metric: True, False, or None for those that cost little, of semantic and panoptic metrics.
+        cluster: For them, a regular expression on the image ids: images of one video, patient or city are drawn together.
         iou_thresholds, area_ranges, max_dets: Instances: other thresholds, `{name: (low, high)}` in square pixels, and numbers of
             detections per image, in place of the protocol's.
         unknown_class: Instances: what a row of a category that the data set does not have means, `error` or `drop`.
@@ -184,7 +188,7 @@ def evaluate(
         say(f"warning: {warning}")
     prints = {key: value for outcome in accumulated for key, value in outcome.fingerprints.items()}
     timing |= {"wall_s": time.perf_counter() - started[0], "cpu_s": time.process_time() - started[1]}
-    return Result(
+    result = Result(
         tasks=scored,
         dataset={
             "name": labels.name,
@@ -206,6 +210,7 @@ def evaluate(
         dataset_spec=labels,
         evidences=evidences,
     )
+    return result if intervals is False else result.with_intervals(cluster, only=None if intervals else tasks.QUICK)
 
 
 def prediction_digest(prints: dict[Any, bytes]) -> str:

@@ -171,7 +171,11 @@ class Result:
         import pandas
 
         if what == "metrics":
-            rows = [{"metric": name, "value": entry.value} for task in self.tasks.values() for name, entry in task.metrics.items()]
+            rows = [
+                {"metric": name, "value": entry.value} | {key: (entry.interval or {}).get(key) for key in ("low", "high", "reliable")}
+                for task in self.tasks.values()
+                for name, entry in task.metrics.items()
+            ]
             return pandas.DataFrame(rows)
         if what not in ("per_class", "per_image"):
             raise ConfigError(f"no frame is called {what!r}", hint="metrics, per_class or per_image")
@@ -181,11 +185,12 @@ class Result:
         parts = []
         for name, task in self.tasks.items():
             rows = "".join(
-                f"<tr><td>{html.escape(metric)}</td><td style='text-align:right'>{percent(entry.value)}</td></tr>"
+                f"<tr><td>{html.escape(metric)}</td><td style='text-align:right'>{percent(entry.value)}</td>"
+                f"<td style='text-align:right'>{shown_interval(entry.interval)}</td></tr>"
                 for metric, entry in task.metrics.items()
             )
             title = f"{name}, protocol {task.protocol['name']}, {self.images['count']} images of {self.dataset['name']}"
-            parts.append(f"<table><caption>{html.escape(title)}</caption><tr><th>metric</th><th>%</th></tr>{rows}</table>")
+            parts.append(f"<table><caption>{html.escape(title)}</caption><tr><th>metric</th><th>%</th><th>interval</th></tr>{rows}</table>")
         return "".join(parts)
 
     def to_json(self) -> bytes:
@@ -285,6 +290,11 @@ def dataset_digest(dataset: Dataset, evidence: Evidence) -> str:
 def percent(value: float | None) -> str:
     """For people: two decimals of a percentage, a dash where undefined."""
     return "-" if value is None else f"{100 * value:.2f}"
+
+
+def shown_interval(found: dict[str, Any] | None) -> str:
+    """`70.10 to 74.25`, with ` ?` where it is not reliable; nothing without one."""
+    return f"{percent(found['low'])} to {percent(found['high'])}{'' if found['reliable'] else ' ?'}" if found else ""
 
 
 def _loaded(written: bytes, packed: bytes, dataset: Dataset, path: Path) -> Result:

@@ -27,7 +27,7 @@ def fresh(**options):
 
 def test_feeding_in_any_way(images):
     preds, gts = images
-    whole = segbench.evaluate(list(preds), list(gts), dataset=CLASSES).tasks
+    whole = segbench.evaluate(list(preds), list(gts), dataset=CLASSES, intervals=False).tasks
     one_by_one, batches, workers = fresh(), fresh(), [fresh(), fresh()]
     for row in range(6):
         one_by_one.add(preds[row], gts[row])
@@ -159,9 +159,8 @@ def test_instances_and_panoptic_samples(images):
             for labels in (pred, gt)
         )
     for task, samples in (("instance", boxed), ("panoptic", panoptic)):
-        together = segbench.evaluate(
-            {k: v[0] for k, v in samples.items()}, {k: v[1] for k, v in samples.items()}, dataset=things, task=task
-        )
+        sides = ({k: v[side] for k, v in samples.items()} for side in (0, 1))
+        together = segbench.evaluate(*sides, dataset=things, task=task, intervals=False)
         workers = [segbench.accumulator(task, things) for _ in range(2)]
         for key in reversed(samples):
             workers[key % 2].add(*samples[key], image_id=key)

@@ -62,8 +62,22 @@ def test_evidence_is_a_plain_npz(folder):
 
 @pytest.mark.parametrize("protocol", protocols.available("semantic"))
 def test_rescoring_equals_evaluating(result, protocol):
-    again = segbench.evaluate(STREET / "preds" / "model_a", STREET / "gt", protocol=protocol)
+    again = segbench.evaluate(STREET / "preds" / "model_a", STREET / "gt", protocol=protocol, intervals=False)
     assert result.rescore(protocol).tasks == again.tasks
+
+
+def test_intervals_come_with_what_costs_little():
+    paths = STREET / "preds" / "model_a", STREET / "gt"
+    usual, without = segbench.evaluate(*paths), segbench.evaluate(*paths, intervals=False)
+    assert usual.tasks == without.with_intervals().tasks
+    assert all(entry.interval is None for entry in without.tasks["semantic"].metrics.values())
+    frame = usual.to_frame("metrics").set_index("metric")
+    assert frame.loc["semantic/miou", "low"] < frame.loc["semantic/miou", "value"] < frame.loc["semantic/miou", "high"]
+    assert not frame.loc["semantic/miou", "reliable"]
+    assert " ?</td>" in usual._repr_html_()
+    assert " ?</td>" not in without._repr_html_()
+    clustered = segbench.evaluate(*paths, cluster="(.)$")
+    assert clustered.tasks == without.with_intervals("(.)$").tasks != usual.tasks
 
 
 def test_values_by_id(result):

@@ -189,3 +189,16 @@ def test_intervals_of_ap_from_deduplicated_draws_do_not_cover(monkeypatch):
 def test_size_ranges_of_large_sets_stay_affordable():
     """COCO val2017 with masks has intervals of every size range."""
     assert module.AFFORDABLE >= 87_000 * 4
+
+
+def test_the_number_of_threads_changes_nothing(monkeypatch):
+    rules = protocols.load("coco", "instance")
+    subject = measure("instance", evidence_of(rules), THREE, rules)
+    weights = np.random.default_rng(3).integers(0, 4, (40, 12)).astype(np.uint8)
+    monkeypatch.setattr(module, "LEAST", 41)
+    alone = subject.values(weights, subject.families)
+    monkeypatch.setattr(module, "LEAST", 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(7), raising=False)
+    spread = subject.values(weights, subject.families)
+    assert alone.keys() == spread.keys()
+    assert all(np.array_equal(alone[name], spread[name], equal_nan=True) for name in alone)

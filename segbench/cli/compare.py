@@ -187,7 +187,7 @@ def _result(path: str, given: dict[str, Any]) -> Result:
     from segbench.evaluation import evaluate
 
     chosen = {key: given[key] for key in ("dataset", "num_classes", "ignore_index", "protocol")}
-    return evaluate(path, given["gt"], command="segbench compare", say=say, **chosen)
+    return evaluate(path, given["gt"], intervals=False, command="segbench compare", say=say, **chosen)
 
 
 def _lint(runs: tuple[str, ...], options: Options, given: dict[str, Any], as_json: bool) -> int:

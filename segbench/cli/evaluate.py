@@ -85,7 +85,6 @@ def evaluate(
     quiet: bool,
     metrics: str | None,
     intervals: bool | None,
-    cluster: str | None,
     **options: Any,
 ) -> None:
     """Scores of predictions against ground truth.
@@ -97,6 +96,7 @@ def evaluate(
     segbench evaluate preds/ gt/ --num-classes 21 --ignore-index 255 -o runs/a
     """
     from segbench.evaluation import evaluate as run
+    from segbench.metrics.tasks import QUICK
 
     if output == "":
         raise click.UsageError("the path of -o is empty")
@@ -104,9 +104,8 @@ def evaluate(
     command = shlex.join(["segbench", *sys.argv[1:]])
     # stdout is the result's alone, whatever an adapter prints
     with progress_bar(not quiet) as progress, redirect_stdout(sys.stderr):
-        result = run(**options, metrics=patterns, command=command, say=(lambda text: None) if quiet else say, progress=progress)
-    if intervals or intervals is None:
-        result = result.with_intervals(cluster, only=None if intervals else QUICK)
+        told = (lambda text: None) if quiet else say
+        result = run(**options, metrics=patterns, intervals=intervals, command=command, say=told, progress=progress)
     if output is not None:
         folder = result.save(output)
         written.append(str(folder))
@@ -117,7 +116,8 @@ def evaluate(
     else:
         show(result)
     if intervals is None and not quiet and not set(result.tasks) <= set(QUICK):
-        say(f"{command} --intervals adds intervals to AP")
+        # right behind the command: what follows a -- would be a path
+        say(f"{command.replace(' evaluate', ' evaluate --intervals', 1)} adds intervals to AP")
 
 
 def show(result: Result) -> None:
@@ -157,7 +157,7 @@ def _show_task(result: Result, name: str, task: TaskResult) -> None:
 def _summary(task: TaskResult) -> Table:
     """One row per metric; families that share their metrics, as masks and boxes do, side by side."""
     from segbench.metrics.catalogue import every
-    from segbench.results import percent
+    from segbench.results import percent, shown_interval
 
     known = every()
     families = list(dict.fromkeys(metric.partition("/")[0] for metric in task.metrics))
@@ -178,15 +178,9 @@ def _summary(task: TaskResult) -> Table:
         for metric in ids:
             values.append(percent(task.metrics[metric].value) if metric in task.metrics else "")
             if intervals:
-                values.append(_interval(task.metrics[metric].interval if metric in task.metrics else None))
+                values.append(shown_interval(task.metrics[metric].interval if metric in task.metrics else None))
         summary.add_row(words, *values, f"*/{name}" if len(families) > 1 else ids[0])
     return summary
-
-
-def _interval(found: dict[str, Any] | None) -> str:
-    from segbench.results import percent
-
-    return f"{percent(found['low'])} to {percent(found['high'])}{'' if found['reliable'] else ' ?'}" if found else ""
 
 
 def _doubts(task: TaskResult) -> list[str]:
@@ -203,9 +197,6 @@ def _cell(column: str, value: Any) -> str:
         return {True: "thing", False: "stuff"}.get(value, "-")
     return str(value) if isinstance(value, int) else percent(value)
 
-
-QUICK = ("semantic", "panoptic")
-"""Tasks whose intervals cost so little that nobody has to ask for them."""
 
 MANY_CLASSES = 40
 """With more classes than this, those with neither ground truth nor prediction are left out of the table."""

@@ -22,8 +22,9 @@ def merge(runs: tuple[str, ...], output: str | None, name: str | None, as_json: 
     """
     from segbench.cli.evaluate import show
     from segbench.comparison.shards import merge_results
+    from segbench.metrics.tasks import QUICK
 
-    result = merge_results(runs, name)
+    result = merge_results(runs, name).with_intervals(only=QUICK)
     if output:
         say(f"wrote {result.save(output)}/result.json, evidence.npz, dataset.json")
     if as_json:

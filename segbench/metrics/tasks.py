@@ -31,6 +31,9 @@ KERNELS = {
 }
 """What nearly every run of a task, and every run with an evidence table, calls."""
 
+QUICK = ("semantic", "panoptic")
+"""Tasks whose intervals cost so little that nobody has to ask for them."""
+
 
 def _module(task: str) -> Any:
     return import_module(TASKS.get(task).__module__)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,11 +20,14 @@ from segbench.metrics.instance_matching import RECALL_THRESHOLDS, Matches, match
 from segbench.metrics.instance_summary import defined_mean, frequency_groups
 from segbench.protocols import RuleSet
 from segbench.protocols.instance import InstanceRules
-from segbench.significance.measure import Measure, Values
+from segbench.significance.measure import Measure, Values, joined
 from segbench.significance.units import Weights
 
 AFFORDABLE = 1_000_000
 """Detections times size ranges of a replicate: beyond it only the numbers over all sizes get intervals."""
+
+LEAST = 16
+"""Replicates that are worth a thread."""
 
 EFFECTS = 100
 """Images whose effect is computed: those whose right, wrong and missed instances changed most."""
@@ -214,9 +219,17 @@ class InstanceMeasure(RankedMeasure):
         return {family: {name: np.array(column[name]) for name in ("tp", "fp", "fn")} for family, column in columns.items()}
 
     def _values(self, curves: dict[tuple[str, int], Curve], weights: Weights, families: Sequence[str]) -> Values:
+        """The replicates, spread over threads: each is computed alone, so that their number changes nothing."""
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        parts = np.array_split(np.ascontiguousarray(weights), max(1, min(processors, len(weights) // LEAST)))
+        if len(parts) == 1:
+            return self._replicates(curves, parts[0], families)
+        with ThreadPoolExecutor(len(parts)) as pool:
+            return joined(list(pool.map(lambda rows: self._replicates(curves, rows, families), parts)))
+
+    def _replicates(self, curves: dict[tuple[str, int], Curve], rows: Weights, families: Sequence[str]) -> Values:
         found: dict[str, list[float]] = {}
         by_class: dict[str, list[NDArray]] = {}
-        rows = np.ascontiguousarray(weights)
         for (family, area), curve in curves.items():
             limits = self.rules.max_detections if area == 0 else self.rules.max_detections[-1:]
             for row in rows:

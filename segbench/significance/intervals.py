@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segbench.datasets import Dataset
 from segbench.evidence import Evidence
 from segbench.protocols import RuleSet
-from segbench.significance.measure import Measure, Values, measure
+from segbench.significance.measure import Measure, Values, joined, measure
 from segbench.significance.units import Units, bootstrap, jackknife, units_of
 
 NORMAL = NormalDist()
@@ -119,16 +119,12 @@ def observed_values(subject: Measure, units: Units, families: Sequence[str] = ()
 
 def replicate(subject: Measure, units: Units, replicates: int, seed: int, families: Sequence[str] = ()) -> Values:
     """Bootstrap replicates of every metric, float64[B]."""
-    return _joined([subject.values(weights, families) for weights in bootstrap(units, replicates, seed)])
+    return joined([subject.values(weights, families) for weights in bootstrap(units, replicates, seed)])
 
 
 def left_out(subject: Measure, units: Units, families: Sequence[str] = ()) -> Values:
     """Every metric without one unit, or one group of units, at a time."""
-    return _joined([subject.values(weights, families) for weights in jackknife(units)])
-
-
-def _joined(parts: Sequence[Values]) -> Values:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    return joined([subject.values(weights, families) for weights in jackknife(units)])
 
 
 def interval(value: float, replicates: NDArray[np.float64], level: float, method: str, without: NDArray | None = None) -> Interval | None:

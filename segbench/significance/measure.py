@@ -143,6 +143,11 @@ def measure(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> 
     return getattr(import_module(module), name)(evidence, dataset, rules)
 
 
+def joined(parts: Sequence[Values]) -> Values:
+    """Replicates that were computed a part at a time, in order."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
 def mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over the first axis of what is no NaN; NaN where nothing is."""
     present = ~np.isnan(values)
