@@ -25,6 +25,7 @@ from segbench.errors import ComparabilityError, ConfigError, FormatError, InputE
 from segbench.gates import Policy
 from segbench.reporting import github, markdown, page, tables, words
 from segbench.results import Result
+from segbench.significance.units import labels_of
 
 ROOT = Path(__file__).parents[1]
 STREET = ROOT / "fixtures" / "street"
@@ -340,8 +341,43 @@ def test_images_tables(tmp_path):
         file.write_text(text, encoding="utf-8")
         with pytest.raises(FormatError, match=words_):
             read_table(file)
-    with pytest.raises(FormatError, match="cannot be read"):
+    with pytest.raises(FormatError, match="cannot read"):
         read_table(tmp_path / "nothing.csv")
+
+
+def test_images_tables_in_json(tmp_path):
+    file = tmp_path / "images.json"
+    rows = [{"id": 1, "weather": "rain", "night": True, "tags": ["a"], "speed": None}, {"id": 2, "weather": "sun", "night": False}]
+    expected = {"1": {"weather": "rain", "night": "true"}, "2": {"weather": "sun", "night": "false"}}
+    by_id = {str(row["id"]): {name: value for name, value in row.items() if name != "id"} for row in rows}
+    for document in (rows, {"images": rows, "annotations": []}, by_id):
+        file.write_text(json.dumps(document), encoding="utf-8")
+        assert read_table(file) == expected
+    for text, words_ in (
+        ("[1, 2]", "no list of objects"),
+        ('[{"weather": "rain"}]', "no list of objects"),
+        ('{"images": 3}', "no list of objects"),
+        ("{}", "no list of objects"),
+        ('[{"id": [1]}]', "neither text nor a number"),
+        ('[{"id": 1, "a": 2}, {"id": 1, "a": 3}]', "twice"),
+        ('[{"id": 1', "no JSON"),
+        ("[" * 100_000, "no JSON"),
+    ):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(FormatError, match=words_):
+            read_table(file)
+    file.write_bytes(b"\xff\xfe[")
+    with pytest.raises(FormatError, match="UTF-8"):
+        read_table(file)
+
+
+def test_labels_by_file_name():
+    """A table may name images by their files; one that stands for two images stands for none."""
+    weather = {"000000000139.jpg": "rain", "val/b.png": "sun", "c.png": "fog", "x/c.png": "dust"}
+    table = {name: {"weather": value} for name, value in weather.items()}
+    assert labels_of([139, "b"], "weather", table) == ["rain", "sun"]
+    with pytest.raises(ConfigError, match="1 of 2 images have no label"):
+        labels_of([139, "c"], "weather", table)
 
 
 @pytest.fixture(scope="module")

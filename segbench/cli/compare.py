@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--baseline-missing", metavar="WHAT", help="No baseline yet: pass or fail.")
 @click.option("--any-hardware", is_flag=True, help="Profiles: compare measurements of different machines.")
 @click.option("--intersect", is_flag=True, help="Compare the images that both have.")
-@click.option("--images", "table_file", metavar="CSV", help="What is known of the images: a column id, and columns to cluster or slice by.")
+@click.option("--images", "table_file", metavar="CSV|JSON", help="What is known of the images: an id, and columns to cluster or slice by.")
 @click.option("--cluster", metavar="COLUMN|REGEX", help="Images of one video, patient or city are drawn together.")
 @click.option("--slice", "slices", multiple=True, metavar="COLUMN|REGEX", help="Also compare on each value of this.")
 @click.option("--confidence", type=float, metavar="LEVEL", help="Of intervals and tests. [default: 0.95]")

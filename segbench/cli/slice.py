@@ -14,7 +14,7 @@ from segbench.cli.console import say, stdout, table
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.option("--by", required=True, metavar="COLUMN|REGEX", help="A column of --images, or an expression on the image ids.")
-@click.option("--images", "table_file", metavar="CSV", help="What is known of the images: a column id, and others.")
+@click.option("--images", "table_file", metavar="CSV|JSON", help="What is known of the images: a column id, and others.")
 @click.option("--metrics", metavar="GLOB,...", help="Which metrics are shown.")
 @click.option("-o", "--output", metavar="FOLDER", help="Write a run folder of every slice there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

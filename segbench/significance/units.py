@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +69,8 @@ def labels_of(ids: Sequence[ImageId], spec: str, table: Mapping[str, Mapping[str
         ConfigError: no such column, not an expression, or images without a label.
     """
     if table is not None and any(spec in row for row in table.values()):
-        found = [table.get(str(image_id), {}).get(spec) for image_id in ids]
+        names = _by_plain_name(table)
+        found = [(table.get(str(image_id)) or table.get(names.get(_plain(str(image_id)), ""), {})).get(spec) for image_id in ids]
     else:
         try:
             expression = re.compile(spec)
@@ -81,6 +85,19 @@ def labels_of(ids: Sequence[ImageId], spec: str, table: Mapping[str, Mapping[str
             hint="a column of the images' table, or an expression such as '^([a-z]+)_' that fits every id",
         )
     return [str(label) for label in found]
+
+
+def _by_plain_name(table: Mapping[str, Any]) -> dict[str, str]:
+    """The only row of each plain name."""
+    names = [_plain(name) for name in table]
+    count = Counter(names)
+    return {plain: name for plain, name in zip(names, table, strict=True) if count[plain] == 1}
+
+
+def _plain(name: str) -> str:
+    """A file name without folder, ending and leading zeros, so that 000000000139.jpg is image 139."""
+    stem = PurePath(name).stem
+    return str(int(stem)) if stem.isdecimal() else stem
 
 
 def bootstrap(units: Units, replicates: int, seed: int = 0) -> Iterator[Weights]:
