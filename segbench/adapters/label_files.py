@@ -19,7 +19,7 @@ from segbench.adapters.images import channels, labels_from_array, labels_of, rea
 from segbench.adapters.pairing import key_of, unique_keys
 from segbench.adapters.png import MAX_BYTES, peek
 from segbench.datasets import Dataset, Matching, spaces_holding
-from segbench.errors import FormatError, InputError, LabelError
+from segbench.errors import FormatError, InputError, LabelError, counted
 from segbench.samples import INVALID, LabelMap, ValueMap
 
 PNG, TIFF, ARRAY = (".png",), (".tif", ".tiff"), (".npy", ".npz")
@@ -242,11 +242,11 @@ def open_label_files(path: Path, request: Request) -> LabelFiles:
     )
     space = "palette" if format_name == "rgb-png" else told_space(source, request)
     meaning = dataset.value_map(space) if space != "palette" else source.meaning
-    noun = "predictions" if request.role == "pred" else "ground truths"
+    noun = "prediction" if request.role == "pred" else "ground truth"
     void = sorted(int(value) for value in meaning.values[meaning.targets == meaning.num_classes])
     ids = "colours" if space == "palette" else f"{space} ids"
     shown = f", void {', '.join(map(str, void[:6]))}{', ...' if len(void) > 6 else ''}" if void and space != "palette" else ""
-    what = f"{len(files)} {noun} read as {kind}, {ids} of {dataset.name}{shown}"
+    what = f"{counted(len(files), noun)} read as {kind}, {ids} of {dataset.name}{shown}"
     instances = _instance_files(root, files, dataset.matching) if request.instances and request.role == "gt" else {}
     return replace(source, meaning=meaning, instance_files=instances, said=what)
 

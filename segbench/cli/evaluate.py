@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segbench.cli.console import progress_bar, say, stdout, table, written
+from segbench.errors import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -130,7 +131,8 @@ def _show_task(result: Result, name: str, task: TaskResult) -> None:
     from rich.markup import escape
 
     console = stdout()
-    title = f"{result.model['name']} on {result.dataset['name']}: {result.images['count']} images, {name}, protocol {task.protocol['name']}"
+    images = counted(result.images["count"], "image")
+    title = f"{result.model['name']} on {result.dataset['name']}: {images}, {name}, protocol {task.protocol['name']}"
     console.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
     console.print(_summary(task))
     shown = [row for row in task.per_class if len(task.per_class) <= MANY_CLASSES or any(row.get(column) for column in COUNTS)]
@@ -207,7 +209,16 @@ MOST_CLASSES = 200
 COUNTS = ("support", "num_gt", "num_pred", "tp", "fp", "fn")
 """Columns that tell whether a class occurs."""
 
-TITLES = {"iou": "IoU", "recall": "Acc", "precision": "Precision", "dice": "Dice", "support": "support (px)", "is_thing": "kind"}
+TITLES = {
+    "iou": "IoU",
+    "boundary_iou": "Boundary IoU",
+    "iiou": "iIoU",
+    "recall": "Acc",
+    "precision": "Precision",
+    "dice": "Dice",
+    "support": "support (px)",
+    "is_thing": "kind",
+}
 TITLES |= {"pq": "PQ", "sq": "SQ", "rq": "RQ", "tp": "TP", "fp": "FP", "fn": "FN", "num_gt": "gt", "num_pred": "pred"}
 TITLES |= {
     f"{family}_{name}": f"{family} {name.upper()}" for family in ("segm", "bbox", "boundary") for name in ("ap", "ap50", "ap75", "ar100")
