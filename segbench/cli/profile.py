@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 )
 @click.option("--batch", default="1", show_default=True, metavar="N,...", help="Batch sizes, one record each.")
 @click.option("--size", metavar="HxW,...", help="Heights and widths that replace the input's, one record each.")
-@click.option("--dtype", default="fp32", show_default=True, metavar="NAME", help="fp32, tf32, fp16, bf16; the record says what really ran.")
+@click.option(
+    "--dtype", default="fp32", show_default=True, metavar="NAME", help="fp32, tf32, fp16, bf16 or int8; the record says what ran."
+)
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda:0.")
 @click.option(
     "--backend",
@@ -176,22 +178,21 @@ def _lines(record: Record) -> Iterator[tuple[str, ...]]:
             "-",
         )
     if latency is not None:
-        posts = [stage for name, stage in record.stages.items() if name.startswith("post")]
-        stages = [record.stages.get(name) for name in ("backbone", "neck", "head")]
-        shown = [*stages, posts[0] if posts else None]
-        yield ("latency, ms", _ms(latency.p50), *(_ms(stage.p50) if stage else "-" for stage in shown))
-        intervals = [latency.p50_interval, *(stage.interval if stage else None for stage in shown)]
+        stages = [record.stages.get(name) for name in ("backbone", "neck", "head", "post")]
+        yield ("latency, ms", _ms(latency.p50), *(_ms(stage.p50) if stage else "-" for stage in stages))
+        intervals = [latency.p50_interval, *(stage.interval if stage else None for stage in stages)]
         yield (f"  {100 * latency.confidence:g} % interval", *(_interval(interval) for interval in intervals))
-        for name, stage in list(record.stages.items())[1:]:
-            if name.startswith("post") and stage is not posts[0]:
-                yield (f"  {name.removeprefix('post ')} detections", "", "", "", "", _ms(stage.p50))
+        for name, stage in record.stages.items():
+            if name.startswith("post "):
+                count = name.removeprefix("post ")
+                yield (f"  {count} detection{'' if count == '1' else 's'}", "", "", "", "", _ms(stage.p50))
     if record.throughput is not None:
         yield ("images/s", f"{record.throughput.images_per_s:.1f}", *["-"] * 4)
     if memory is not None:
         yield (
             "peak memory, MiB",
             _peak(memory.rss_peak, memory.rss_base, memory.cuda_allocated),
-            _peak(memory.backbone_peak, memory.backbone_base),
+            _peak(memory.backbone_peak, memory.backbone_base, memory.backbone_cuda_allocated),
             *["-"] * 3,
         )
 
@@ -231,6 +232,11 @@ def _remarks(record: Record) -> Iterator[str]:
         noise = ", noisy: other work on this machine, or a changing clock" if record.noisy else ""
         runs = "1 run" if latency.n == 1 else f"{latency.n} runs"
         yield f"median of {runs}, stopped by {latency.stopped}{noise}"
+    if record.roof is not None and record.roof.of_peak is not None and not record.noisy:
+        rate = f"{(record.roof.achieved_flops_per_s or 0) / 1e9:.1f} GFLOP/s, {record.roof.of_peak:.0%}"
+        yield f"{rate} of what this machine reaches in large products ({record.roof.flops_per_s / 1e9:.0f} GFLOP/s in float32)"
+    if record.energy is not None:
+        yield f"{record.energy.joules_per_image:.3g} J per image, from {record.energy.source.upper()}'s counter"
     if record.compute is not None:
         flops = _giga(record.compute.flops)
         yield f"MACs of convolutions and matrix products ({record.compute.convention}); FLOPs are twice that: {flops} G"
@@ -238,11 +244,12 @@ def _remarks(record: Record) -> Iterator[str]:
 
 
 def _giga(value: int | None) -> str:
-    return "-" if value is None else f"{value / 1e9:.3f}"
+    """Billions, to the third decimal or, of less, to three digits."""
+    return "-" if value is None else f"{value / 1e9:.3f}" if value >= 1e8 else f"{value / 1e9:.3g}"
 
 
 def _mega(value: int | None) -> str:
-    return "-" if value is None else f"{value / 1e6:.3f}"
+    return "-" if value is None else f"{value / 1e6:.3f}" if value >= 1e5 else f"{value / 1e6:.3g}"
 
 
 def _ms(nanoseconds: float) -> str:

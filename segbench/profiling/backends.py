@@ -61,10 +61,13 @@ def runner(spec: Spec, loaded: Loaded, stack: ExitStack, enter: Callable[[str], 
             raise ConfigError(f"{spec.backend} runs ONNX files and torch modules", hint="--backend python")
         from segbench.profiling.runner_torch import TorchRunner
 
-        source = TorchRunner(loaded, msgspec.structs.replace(spec, backend="torch", device="cpu"))
+        dtype = "float32" if spec.dtype == "int8" else spec.dtype  # quantised is the exported graph
+        source = TorchRunner(loaded, msgspec.structs.replace(spec, backend="torch", device="cpu", dtype=dtype))
         source.run()  # what the graph must give: tracing may change what a model keeps between calls
         enter("export")
-        return kind(runner_onnx.export(source, folder), spec, folder, source)
+        path = runner_onnx.export(source, folder)
+        enter("load")
+        return kind(path, spec, folder, source)
     if is_file:
         raise ConfigError(f"{spec.backend} does not run ONNX files", hint="--backend onnxruntime or openvino")
     if spec.backend == "python" or (spec.backend == "torch" and not targets.is_module(loaded.model) and "torch" not in sys.modules):

@@ -143,22 +143,25 @@ def machine_peak(runner: Runner, side: int = 1024, size: int = 128 << 20, repeat
 
 
 def _peak_work(runner: Runner, side: int, size: int) -> list[tuple[Callable[[], Any], float]]:
-    """A copy and products, each with how many bytes or FLOPs it is."""
-    source: Any = getattr(runner, "source", None) or runner
-    torch = getattr(source, "torch", None)
-    if torch is not None:
-        device = source.device
-        matrix, block = torch.ones(side, side, device=device), torch.ones(size // 4, device=device)
-        target = torch.empty_like(block)
-        image, weight = torch.ones(1, 256, 64, 64, device=device), torch.ones(256, 256, 3, 3, device=device)
-        return [
-            (_quietly(torch, lambda: target.copy_(block)), 2 * size),
-            (_quietly(torch, lambda: matrix @ matrix), 2 * side**3),
-            (_quietly(torch, lambda: torch.nn.functional.conv2d(image, weight, padding=1)), 2 * 64 * 64 * 256 * 256 * 9),
-        ]
-    square, flat = np.ones((side, side), np.float32), np.ones(size // 4, np.float32)
-    other = np.empty_like(flat)
-    return [(lambda: np.copyto(other, flat), 2 * size), (lambda: square @ square, 2 * side**3)]
+    """A copy, and products in the runtime that is measured; each with how many bytes or FLOPs it is."""
+    torch = getattr(runner, "torch", None)
+    matrix, conv = 2 * side**3, 2 * 64 * 64 * 256 * 256 * 9
+    if torch is None:
+        flat = np.ones(size // 4, np.float32)
+        other = np.empty_like(flat)
+        square = np.ones((side, side), np.float32)
+        products = getattr(runner, "large_products", None)
+        calls = products(side) if products is not None else [lambda: square @ square]
+        return [(lambda: np.copyto(other, flat), 2 * size), *zip(calls, (matrix, conv), strict=False)]
+    device = runner.device  # type: ignore[attr-defined]
+    left, block = torch.ones(side, side, device=device), torch.ones(size // 4, device=device)
+    target = torch.empty_like(block)
+    image, weight = torch.ones(1, 256, 64, 64, device=device), torch.ones(256, 256, 3, 3, device=device)
+    return [
+        (_quietly(torch, lambda: target.copy_(block)), 2 * size),
+        (_quietly(torch, lambda: left @ left), matrix),
+        (_quietly(torch, lambda: torch.nn.functional.conv2d(image, weight, padding=1)), conv),
+    ]
 
 
 def _quietly(torch: Any, run: Callable[[], Any]) -> Callable[[], Any]:

@@ -7,9 +7,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from segbench.errors import FormatError, InputError, MissingDependencyError
 from segbench.profiling.families import Named
-from segbench.profiling.macs_torch import Count
+from segbench.profiling.macs_torch import Count, is_within
 from segbench.profiling.records import Tensor
 
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -289,12 +292,22 @@ PRODUCTS: dict[str, Callable[[Any, list[Shape], list[Shape]], int]] = {
 }
 
 
-def parameters(model: Any) -> dict[str, int]:
-    """Numbers of values held by the file: `total` of floating weights, `buffers` of everything else. Equal names are one tensor."""
+def parameters(model: Any, stages: Mapping[str, list[str]] | None = None) -> dict[str, int]:
+    """Numbers of values held by the file: `total` of floating weights, `buffers` of everything else. Equal names are one tensor.
+
+    Args:
+        model: The ONNX model.
+        stages: Stage -> module paths; each gets the weights that its nodes use. What several use belongs to the first of them.
+    """
     onnx = require_onnx()
     floating = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
-    sizes = [(tensor.data_type in floating, prod(tensor.dims)) for tensor in model.graph.initializer]
-    return {"total": sum(size for is_float, size in sizes if is_float), "buffers": sum(size for is_float, size in sizes if not is_float)}
+    weights = {tensor.name: prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in floating}
+    others = sum(prod(tensor.dims) for tensor in model.graph.initializer if tensor.name not in weights)
+    counts = {"total": sum(weights.values()), "buffers": others}
+    for stage, paths in (stages or {}).items():
+        used = {name for node in model.graph.node if is_within(scope(node), paths) for name in node.input}
+        counts[stage] = sum(weights.pop(name) for name in used & weights.keys())
+    return counts
 
 
 def cut_tensors(model: Any, inside: Callable[[str], bool]) -> list[str]:
@@ -329,3 +342,23 @@ def _drop_unused_inputs(onnx: Any, path: Path) -> None:
         del model.graph.input[:]
         model.graph.input.extend(kept)
         onnx.save(model, str(path))
+
+
+def large_products(folder: Path, side: int) -> list[tuple[Path, dict[str, NDArray]]]:
+    """Graphs of one product each, a square one of matrices and a convolution, with what to feed them."""
+    return [
+        _one_product(folder, "MatMul", (side, side), (side, side)),
+        _one_product(folder, "Conv", (1, 256, 64, 64), (256, 256, 3, 3), pads=[1, 1, 1, 1]),
+    ]
+
+
+def _one_product(folder: Path, operator: str, shape: Shape, weights: Shape, **options: Any) -> tuple[Path, dict[str, NDArray]]:
+    onnx = require_onnx()
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    weight = make.make_tensor("weight", kind, weights, np.ones(weights, np.float32).tobytes(), raw=True)
+    entry, result = make.make_tensor_value_info("input", kind, shape), make.make_tensor_value_info("product", kind, None)
+    node = make.make_node(operator, ["input", "weight"], ["product"], **options)
+    graph = make.make_graph([node], operator, [entry], [result], [weight])
+    path = folder / f"{operator}.onnx"
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=10), str(path))
+    return path, {"input": np.ones(shape, np.float32)}

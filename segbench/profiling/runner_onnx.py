@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class GraphRunner:
         self.output: Any = None
 
         def load_and_run() -> None:
-            self.call = self.session(path)
+            self.call = self.session(self.prepared(path))
             self.run()
 
         began = self.clock.now()
@@ -59,6 +60,10 @@ class GraphRunner:
     def session(self, path: Path) -> Callable[[Feed], list[NDArray]]:
         """A call of the graph in a file; feeds hold more than it may take."""
         raise NotImplementedError
+
+    def prepared(self, path: Path) -> Path:
+        """The file to load for the graph in another; the same, where nothing is to be changed."""
+        return path
 
     def run(self) -> Any:
         self.output = self.call(self.feed)
@@ -89,7 +94,9 @@ class GraphRunner:
         return {name: output.shape for name, output in zip(wanted, outputs, strict=True)}
 
     def parameters(self, split: Split | None) -> dict[str, int] | None:
-        return macs_onnx.parameters(self.graph) if self.source is None else self.source.parameters(split)
+        if self.source is not None:
+            return self.source.parameters(split)
+        return macs_onnx.parameters(self.graph, {"backbone": split.backbone, "neck": split.neck} if split else None)
 
     def backbone(self, split: Split) -> Run | None:
         paths = split.backbone + (split.neck if split.neck_in == "backbone" else [])
@@ -99,11 +106,19 @@ class GraphRunner:
         whole, part = self.folder / "whole.onnx", self.folder / "backbone.onnx"
         macs_onnx.require_onnx().save(self.graph, str(whole))
         macs_onnx.extract(whole, part, [entry.name for entry in self.graph.graph.input], cut)
-        call = self.session(part)
+        call = self.session(self.prepared(part))
         return lambda: call(self.feed)
 
     def follow(self, split: Split, timer: StageTimer) -> Callable[[], None]:
         raise NotImplementedError
+
+    def large_products(self, side: int) -> list[Run]:
+        """A product of matrices and a convolution in this runtime: what the machine reaches in it."""
+        calls: list[Run] = []
+        for path, feed in macs_onnx.large_products(self.folder, side):
+            call = self.session(path)
+            calls.append(partial(call, feed))
+        return calls
 
     def check(self) -> Check | None:
         if self.source is None:
@@ -118,6 +133,7 @@ class OnnxRuntimeRunner(GraphRunner):
         self.ort = require_onnxruntime()
         self.providers = _providers(self.ort, spec)
         self.ran_on: list[str] = []
+        self.quantised: Path | None = None
         super().__init__(path, spec, folder, source)
 
     def options(self) -> Any:
@@ -139,7 +155,23 @@ class OnnxRuntimeRunner(GraphRunner):
         names = {entry.name for entry in session.get_inputs()}
         return lambda feed: session.run(None, {name: array for name, array in feed.items() if name in names})
 
+    def prepared(self, path: Path) -> Path:
+        """The graph with weights of 8 bits and activations quantised as they come, where int8 was asked for and the file is not so already.
+        Convolutions get unsigned weights: ONNX Runtime has no others on the CPU."""
+        if self.spec.dtype != "int8" or _products_dtype(self.graph) == "int8":
+            return path
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        target = self.folder / f"{path.stem}-int8.onnx"
+        try:
+            quantize_dynamic(str(path), str(target), weight_type=QuantType.QUInt8)
+        except Exception as error:
+            raise _runtime_failure("quantisation by ONNX Runtime", error) from error
+        self.quantised = target
+        return target
+
     def describe(self, count: Count | None) -> Runtime:
+        quantisation = {"quantisation": "dynamic, weights of 8 bits"} if self.quantised else {}
         return Runtime(
             backend="onnxruntime",
             version=self.ort.__version__,
@@ -149,11 +181,14 @@ class OnnxRuntimeRunner(GraphRunner):
             requested_dtype=self.spec.dtype,
             compute_dtype=self._compute_dtype(),
             threads=self.spec.threads,
-            options={"spinning": False, "transfers": "inputs and outputs on the host"},
+            options={"spinning": False, "transfers": "inputs and outputs on the host"} | quantisation,
         )
 
     def _compute_dtype(self) -> str:
         """What the products run in after optimisation: on the CPU, half precision is computed in float32 between casts."""
+        onnx = macs_onnx.require_onnx()
+        if self.quantised is not None:
+            return _products_dtype(macs_onnx.with_input_shapes(onnx.load(str(self.quantised)), {n: a.shape for n, a in self.feed.items()}))
         asked = _products_dtype(self.graph)
         if asked in ("float32", "int8"):
             return asked
@@ -161,7 +196,6 @@ class OnnxRuntimeRunner(GraphRunner):
         options = self.options()
         options.optimized_model_filepath = str(optimised)
         self.ort.InferenceSession(str(self.path), options, providers=self.providers)
-        onnx = macs_onnx.require_onnx()
         return _products_dtype(onnx.shape_inference.infer_shapes(onnx.load(str(optimised))))
 
     def fell_back(self) -> str | None:
@@ -188,15 +222,15 @@ class OpenVinoRunner(GraphRunner):
 
     def session(self, path: Path) -> Callable[[Feed], list[NDArray]]:
         hints = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
-        properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if self.spec.dtype in hints:
-            properties["INFERENCE_PRECISION_HINT"] = hints[self.spec.dtype]
+        if self.spec.dtype == "int8" and _products_dtype(self.graph) != "int8":
+            raise ConfigError("OpenVINO computes in int8 where the file is quantised", hint="quantise it first, or --backend onnxruntime")
+        properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hints.get(self.spec.dtype, "f32")}
         if self.spec.threads:
             properties["INFERENCE_NUM_THREADS"] = self.spec.threads
         try:
             model = self.core.read_model(str(path))
             names = [port.any_name for port in model.inputs]
-            model.reshape({name: list(self.feed[name].shape) for name in names})
+            model.reshape({name: list(self.feed[name].shape) for name in names if name in self.feed})
             compiled = self.core.compile_model(model, "CPU", properties)
         except Exception as error:
             raise _runtime_failure("OpenVINO", error) from error
@@ -360,7 +394,8 @@ def _type_name(onnx: Any, kind: int) -> str:
 
 
 def _runtime_failure(runtime: str, error: Exception) -> Exception:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first = re.sub(r"Load model from \S+ failed: ?", "", first)[:300]  # a temporary file's name helps nobody
     if isinstance(error, MemoryError) or "allocate" in first.lower() or "out of memory" in first.lower():
         return Failed("memory", f"{runtime}: {first}")
     return Failed("unsupported", f"{runtime}: {first}")

@@ -254,7 +254,7 @@ def _device(torch: Any, name: str) -> Any:
 def _set_precision(torch: Any, spec: Spec) -> Any:
     if spec.dtype == "int8":
         raise ConfigError(
-            "torch quantises nothing without calibration data", hint="quantise the model yourself, and profile what that gives"
+            "torch quantises nothing without calibration data", hint="--backend onnxruntime, or profile a model that is quantised already"
         )
     cuda = spec.device.startswith("cuda")
     if spec.dtype == "tf32" and not cuda:
@@ -265,7 +265,7 @@ def _set_precision(torch: Any, spec: Spec) -> Any:
     return torch.float32 if spec.dtype == "tf32" else getattr(torch, spec.dtype)
 
 
-def failure(error: Exception) -> Exception:
+def failure(error: Exception, who: str = "the model") -> Exception:
     """What an error of torch means: out of memory and unsupported operations are results, a wrong input is the caller's to mend."""
     text = str(error).strip()
     text = text[max(0, text.find("DefaultCPUAllocator")) :]  # before it stands where in torch's source it happened
@@ -276,4 +276,4 @@ def failure(error: Exception) -> Exception:
         return Failed("unsupported", first)
     if type(error).__module__.startswith("torch._dynamo") or type(error).__module__.startswith("torch._inductor"):
         return Failed("unsupported", f"torch.compile: {first}")
-    return InputError(f"the model fails on this input: {type(error).__name__}: {first}", hint="check --input against what the model takes")
+    return InputError(f"{who} fails on this input: {type(error).__name__}: {first}", hint="check --input against what the model takes")

@@ -35,6 +35,7 @@ from segbench.profiling.targets import Loaded
 from segbench.profiling.timing import Policy, StageTimer, Told, alternate, back_to_back, in_situ, measure, warm_up
 
 THROUGHPUT_S = 1.0
+REFERENCE = "reference model"
 
 
 @dataclass
@@ -122,7 +123,7 @@ def run(spec: Spec, told: Told = lambda what, share: None, loaded: Loaded | None
         except Exception as error:
             from segbench.profiling.runner_torch import failure
 
-            meant = failure(error)
+            meant = failure(error, "the reference model" if session.stage == REFERENCE else "the model")
             if isinstance(meant, Failed):
                 return session.record(Failure(kind=meant.kind, message=str(meant), stage=session.stage))
             raise meant from error
@@ -181,7 +182,7 @@ def _measure(session: Session, runner: Runner, spec: Spec, reference: Loaded | N
     elif spec.post != "none":
         _post(session, runner, spec, output, policy, stages, compute)
     if spec.reference or reference:
-        session.enter("reference model")
+        session.enter(REFERENCE)
         _reference(session, runner, spec, reference, policy)
     _rest(session, runner, spec, latency, compute, nvml)
     after = session.look()

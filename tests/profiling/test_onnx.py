@@ -268,3 +268,32 @@ def test_modules_whose_forward_was_replaced_have_whole_paths():
     assert record.compute.by_module == {"encoder.conv": 8 * 8 * 3 * 4, "decoder": 8 * 8 * 4 * 5}
     assert record.compute.macs_backbone == 8 * 8 * 3 * 4
     assert record.split.backbone == ["encoder"]
+
+
+def test_weights_quantised_by_onnx_runtime(conv):
+    shape = (3, 16, 16)
+    whole, quantised = (profile(str(conv), input=shape, dtype=dtype, threads=1, policy=QUICK, roof=False)[0] for dtype in ("fp32", "int8"))
+    assert quantised.error is None
+    assert quantised.runtime.compute_dtype == "int8"
+    assert quantised.runtime.options["quantisation"] == "dynamic, weights of 8 bits"
+    assert quantised.compute.macs == whole.compute.macs  # of the graph in the file
+    assert "quantisation" not in whole.runtime.options
+    with pytest.raises(ConfigError, match="where the file is quantised"):
+        profile(str(conv), input=shape, dtype="int8", backend="openvino", threads=1, policy=QUICK)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_the_machine_s_peak_is_measured_in_the_runtime(conv, backend):
+    pytest.importorskip(backend)
+    record = profile(str(conv), input=(3, 16, 16), backend=backend, threads=1, policy=QUICK)[0]
+    assert record.roof.flops_per_s > 1e9
+    assert record.roof.of_peak == record.roof.achieved_flops_per_s / record.roof.flops_per_s
+
+
+def test_weights_of_a_file_go_to_the_stage_that_uses_them():
+    made = [("first", "x", "a", "encoder"), ("second", "a", "b", "neck"), ("second", "b", "c", "head"), ("third", "c", "y", "head")]
+    nodes = [onnx.helper.make_node("Conv", [source, name], [to], name=f"/{stage}/Conv") for name, source, to, stage in made]
+    weights = {"first": weight(4, 3, 1, 1), "second": weight(4, 4, 1, 1), "third": weight(2, 4, 1, 1)}
+    model = graph(nodes, {"x": [1, 3, 2, 2]}, ["y"], weights)
+    found = macs_onnx.parameters(model, {"backbone": ["encoder"], "neck": ["neck"]})
+    assert found == {"total": 12 + 16 + 8, "buffers": 0, "backbone": 12, "neck": 16}
