@@ -20,6 +20,9 @@ from segbench.kernels import rle
 NONE, COUNTS, RUNS, POLYGONS, BOX = range(5)
 """How a row writes its mask: not at all, a counts string, a list of counts, polygons, or the box stands for the mask."""
 
+FEW = 128
+"""Polygons that pycocotools draws as fast as the kernels are loaded, or compiled."""
+
 _REASONS = {
     rle.BAD_CHARACTER: "a character that no counts string has",
     rle.TRUNCATED: "the counts string ends in the middle of a number",
@@ -80,7 +83,7 @@ def decode(rows: Segmentations, sizes: NDArray[np.int32], boxes: NDArray[np.floa
     full = np.where(sizes < 0, rows.sizes, sizes).astype(np.int32)
     _check_sizes(rows, sizes, full, name, file)
     drawn = np.flatnonzero((rows.kinds == POLYGONS) | (rows.kinds == BOX))
-    if len(drawn):
+    if len(drawn) > FEW:
         outlines, unread = read_outlines(rows.text, rows.starts[drawn], rows.stops[drawn])
         if len(unread):
             shapes = [_shape(rows, int(row), boxes, name, file) for row in drawn[unread]]
@@ -94,12 +97,12 @@ def decode(rows: Segmentations, sizes: NDArray[np.int32], boxes: NDArray[np.floa
         rest = decode(rows.take(others), full[others], boxes[others], lambda row: name(int(others[row])), file)
         return woven(masks, rest, written)
     if (rows.kinds != COUNTS).any():
-        rows = _spelled(rows, full, name, file)
+        rows = _spelled(rows, full, boxes, name, file)
     lengths = rows.stops - rows.starts
     spans = np.empty((int((lengths // 2 + 1).sum()), 2), np.int32)
     masks = Masks(spans, np.empty(len(lengths) + 1, np.int64), np.empty(len(lengths), np.int64), np.empty((len(lengths), 4)))
     status = np.empty(len(lengths), np.uint8)
-    used = rle.decode_counts(rows.text, rows.starts, rows.stops, full, spans, masks.offsets, masks.areas, masks.boxes, status)
+    used = rle.decode_counts(rows.text, rows.starts, rows.stops, full, spans.reshape(-1), masks.offsets, masks.areas, masks.boxes, status)
     if status.any():
         bad = np.flatnonzero(status)
         raise FormatError(
@@ -159,11 +162,13 @@ def woven(first: Masks, second: Masks, from_second: NDArray[np.bool_]) -> Masks:
 def _shape(rows: Segmentations, row: int, boxes: NDArray[np.float64], name: Callable[[int], str], file: str) -> list[list[float]]:
     """The polygons of a row."""
     try:
-        if rows.kinds[row] == BOX:
-            return checked_polygons([_corners(boxes[row])])
-        return checked_polygons(msgspec.json.decode(rows.row(row)))
+        return _polygons(rows, row, boxes)
     except (InputError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _unusable(name(row), error, file) from None
+
+
+def _polygons(rows: Segmentations, row: int, boxes: NDArray[np.float64]) -> list[list[float]]:
+    return checked_polygons([_corners(boxes[row])] if rows.kinds[row] == BOX else msgspec.json.decode(rows.row(row)))
 
 
 def _unusable(name: str, error: Exception, file: str) -> FormatError:
@@ -172,7 +177,7 @@ def _unusable(name: str, error: Exception, file: str) -> FormatError:
     return FormatError(f"the mask of {name} cannot be used: not JSON ({error})", files=[file], code="SB102")
 
 
-def _spelled(rows: Segmentations, sizes: NDArray, name: Callable[[int], str], file: str) -> Segmentations:
+def _spelled(rows: Segmentations, sizes: NDArray, boxes: NDArray[np.float64], name: Callable[[int], str], file: str) -> Segmentations:
     """All rows as counts strings."""
     texts = []
     for row, kind in enumerate(rows.kinds):
@@ -182,6 +187,8 @@ def _spelled(rows: Segmentations, sizes: NDArray, name: Callable[[int], str], fi
                 texts.append(rows.row(row))
             elif kind == RUNS:
                 texts.append(counts_of_runs(msgspec.json.decode(rows.row(row)), size))
+            elif kind in (POLYGONS, BOX):
+                texts.append(counts_of_polygons(_polygons(rows, row, boxes), size))
             else:
                 raise FormatError("it has no mask", hint="add its segmentation, or evaluate boxes alone: --metrics 'bbox/*'", code="SB170")
         except (InputError, msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -43,6 +43,7 @@ _LOW = 0xFFFFFFFF
 _ONE = np.uint64(1)
 """Step of byte positions, which are unsigned: a signed index costs a test for being negative at every byte."""
 _TENS = 10.0 ** np.arange(23)
+"""Powers that are exact floats: the quotient of an exact float and one of them is the float next to the number."""
 
 
 @kernel(U8(U8, U8))
@@ -225,7 +226,6 @@ def scan_rows(data, stop, words, word_ends, kinds, bases, steps, values, text, e
                         good &= at > first
                         exponent += -power if minus else power
                     good &= significant <= 19
-                    # the quotient of two exact floats is the nearest float; other numbers take longer
                     if digits <= U8(1 << 53) and exponent <= 0 and exponent >= -22:
                         bits = np.float64(F8(I8(digits)) / _TENS[-exponent]).view(np.int64)
                     else:
@@ -305,7 +305,10 @@ def read_polygons(text, starts, stops, points, ends, masks, parts, status):
                     at += _ONE
                 length = at - length
                 fraction = at - point - _ONE if point else U8(0)
-                bits = float_bits(digits, -I8(fraction))
+                if digits <= U8(1 << 53) and fraction <= U8(22):
+                    bits = np.float64(F8(I8(digits)) / _TENS[fraction]).view(np.int64)
+                else:
+                    bits = float_bits(digits, -I8(fraction))
                 # text that is no number, such as null, ends here like a number with too many digits or an exponent
                 if length > 18 or bits < 0 or (byte != 45 and (byte < 48 or byte > 57)) or (at < stop and text[at] > 93):
                     break

@@ -6,11 +6,11 @@ import numpy as np
 
 from segbench.kernels._jit import F8, I4, I8, U1, U8, kernel, ro, rw
 
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_ONE, _TWO = np.uint64(1), np.uint64(2)
 """Positions of spans are unsigned: a signed index costs a test for being negative at every access."""
 
-_DETECTIONS = (ro(I4), ro(I4), ro(I4, 2), ro(I8), ro(I8), ro(F8, 2))
-_TRUTHS = (ro(I8), ro(I4), ro(U1), ro(I4, 2), ro(I8), ro(I8), ro(F8, 2))
+_DETECTIONS = (ro(I4), ro(I4), ro(I4), ro(I8), ro(I8), ro(F8, 2))
+_TRUTHS = (ro(I8), ro(I4), ro(U1), ro(I4), ro(I8), ro(I8), ro(F8, 2))
 _OUT = (rw(I4), rw(I4), rw(I8), rw(I8), rw(I8))
 
 
@@ -90,7 +90,7 @@ def overlap_masks(
             high = a_end
             while low < high:
                 middle = (low + high) >> _ONE
-                if det_spans[middle, _ONE] > start:
+                if det_spans[_TWO * middle + _ONE] > start:
                     high = middle
                 else:
                     low = middle + _ONE
@@ -100,15 +100,15 @@ def overlap_masks(
             high = b_end
             while low < high:
                 middle = (low + high) >> _ONE
-                if gt_spans[middle, _ONE] > start:
+                if gt_spans[_TWO * middle + _ONE] > start:
                     high = middle
                 else:
                     low = middle + _ONE
             b = low
             intersection = 0
             if a < a_end and b < b_end:
-                a_start, a_stop = I8(det_spans[a, _ZERO]), I8(det_spans[a, _ONE])
-                b_start, b_stop = I8(gt_spans[b, _ZERO]), I8(gt_spans[b, _ONE])
+                a_start, a_stop = I8(det_spans[_TWO * a]), I8(det_spans[_TWO * a + _ONE])
+                b_start, b_stop = I8(gt_spans[_TWO * b]), I8(gt_spans[_TWO * b + _ONE])
                 while a_start < stop and b_start < stop:
                     # which mask's span ends first follows the shapes, so that the processor guesses it
                     if a_stop <= b_stop:
@@ -116,13 +116,13 @@ def overlap_masks(
                         a += _ONE
                         if a == a_end:
                             break
-                        a_start, a_stop = I8(det_spans[a, _ZERO]), I8(det_spans[a, _ONE])
+                        a_start, a_stop = I8(det_spans[_TWO * a]), I8(det_spans[_TWO * a + _ONE])
                     else:
                         intersection += max(0, b_stop - max(a_start, b_start))
                         b += _ONE
                         if b == b_end:
                             break
-                        b_start, b_stop = I8(gt_spans[b, _ZERO]), I8(gt_spans[b, _ONE])
+                        b_start, b_stop = I8(gt_spans[_TWO * b]), I8(gt_spans[_TWO * b + _ONE])
             if intersection == 0:
                 continue
             union = det_area if gt_crowd[gt] else det_area + gt_areas[gt] - intersection

@@ -8,11 +8,11 @@ from segbench.kernels._jit import F8, I4, I8, U1, U8, kernel, ro, rw
 
 OK, BAD_CHARACTER, TRUNCATED, NEGATIVE_RUN, WRONG_TOTAL = 0, 1, 2, 3, 4
 _WRAP = 4294967296
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_ONE, _TWO = np.uint64(1), np.uint64(2)
 """Positions are unsigned: a signed index costs a test for being negative at every access."""
 
 
-@kernel(I8(ro(U1), ro(I8), ro(I8), ro(I4, 2), rw(I4, 2), rw(I8), rw(I8), rw(F8, 2), rw(U1)))
+@kernel(I8(ro(U1), ro(I8), ro(I8), ro(I4, 2), rw(I4), rw(I8), rw(I8), rw(F8, 2), rw(U1)))
 def decode_counts(text, starts, stops, sizes, spans, offsets, areas, boxes, status):
     """Compressed counts strings to spans.
 
@@ -23,7 +23,7 @@ def decode_counts(text, starts, stops, sizes, spans, offsets, areas, boxes, stat
         text: uint8[B], all strings.
         starts, stops: int64[M], the bytes of each.
         sizes: int32[M, 2], height and width.
-        spans: int32[R, 2], out; R at least half the characters plus one per mask.
+        spans: int32[2 R], out, start and stop in turn; R at least half the characters plus one per mask.
         offsets: int64[M + 1], out.
         areas: int64[M], boxes: float64[M, 4], out; the box of an empty mask that spells out an empty run is odd as in the reference.
         status: uint8[M], out: OK or what is wrong; a bad mask has no spans.
@@ -43,23 +43,37 @@ def decode_counts(text, starts, stops, sizes, spans, offsets, areas, boxes, stat
         run = 0
         before = 0
         before_last = 0
-        area = 0
-        base = 0
-        column = 0
-        left = I8(sizes[mask, 1])
-        top = height
-        right = 0
-        bottom = 0
         bad = OK
         while at < stop:
+            while run > 2 and run & 1 == 0 and at + _ONE < stop:
+                # two runs of one character each, the fifth bit of which is the sign: the usual case
+                group = I8(text[at]) - 48
+                value = I8(text[at + _ONE]) - 48
+                if (group | value) & ~31:
+                    break
+                group = before_last + (group ^ 16) - 16
+                value = before + (value ^ 16) - 16
+                start = position + group
+                if group < 0 or value <= 0 or value > total - start:
+                    break
+                before_last = group
+                before = value
+                at += _TWO
+                run += 2
+                position = start + value
+                spans[used] = start
+                spans[used + _ONE] = position
+                used += _TWO
+            if at >= stop:
+                break
             group = I8(text[at]) - 48
             at += _ONE
-            value = (group ^ 16) - 16  # the usual case: one character, its fifth bit the sign
-            if group < 0 or group > 31:
+            value = (group ^ 16) - 16
+            if group & ~31:
                 value = 0
                 shift = 0
                 while True:
-                    if group < 0 or group > 63:
+                    if group & ~63:
                         bad = BAD_CHARACTER
                         break
                     value |= (group & 31) << shift
@@ -82,51 +96,54 @@ def decode_counts(text, starts, stops, sizes, spans, offsets, areas, boxes, stat
             before_last = before
             before = value
             run += 1
-            if value < 0 or value > total - position:
+            if U8(value) > U8(total - position):  # a negative one is the largest of all
                 bad = NEGATIVE_RUN if value < 0 else WRONG_TOTAL
                 break
-            end = position + value
+            start = position
+            position += value
             if run & 1 or value == 0:
-                position = end
                 continue
-            spans[used, _ZERO] = position
-            spans[used, _ONE] = end
-            used += _ONE
-            area += value
-            if position - base >= height:
-                if position - base < 2 * height:  # the next column: the usual case, without a division
-                    base += height
-                    column += 1
-                else:
-                    column = position // height
-                    base = column * height
-            left = min(left, column)
-            if end - base <= height:
-                right = max(right, column)
-                top = min(top, position - base)
-                bottom = max(bottom, end - 1 - base)
-            else:
-                right = max(right, (end - 1) // height)
-                top = 0
-                bottom = height - 1
-            position = end
+            spans[used] = start
+            spans[used + _ONE] = position
+            used += _TWO
         if bad == OK and position != total:
             bad = WRONG_TOTAL
         if bad:
             used = first
-            area = 0
             run = 0
+        area = 0
+        base = 0
+        top = height
+        bottom = 0
+        for span in range(first, used, _TWO):
+            start = I8(spans[span])
+            end = I8(spans[span + _ONE])
+            area += end - start
+            if start - base >= height:
+                base += height  # the next column: the usual case, without a division
+                if start - base >= height:
+                    base = start // height * height
+            if end - base <= height:
+                top = min(top, start - base)
+                bottom = max(bottom, end - 1 - base)
+            else:
+                top = 0
+                bottom = height - 1
+        left = I8(sizes[mask, 1])
+        right = 0
+        if used > first:
+            left = spans[first] // height
+            right = (spans[used - _ONE] - 1) // height
         if run < 2:
-            boxes[mask, 0] = 0
-            boxes[mask, 1] = 0
-            boxes[mask, 2] = 0
-            boxes[mask, 3] = 0
-        else:
-            boxes[mask, 0] = left
-            boxes[mask, 1] = top
-            boxes[mask, 2] = (right - left + 1) % _WRAP
-            boxes[mask, 3] = (bottom - top + 1) % _WRAP
+            left = 0
+            top = 0
+            right = -1
+            bottom = -1
+        boxes[mask, 0] = left
+        boxes[mask, 1] = top
+        boxes[mask, 2] = (right - left + 1) % _WRAP
+        boxes[mask, 3] = (bottom - top + 1) % _WRAP
         areas[mask] = area
         status[mask] = bad
-        offsets[mask + 1] = I8(used)
-    return I8(used)
+        offsets[mask + 1] = I8(used >> _ONE)
+    return I8(used >> _ONE)

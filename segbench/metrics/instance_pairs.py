@@ -231,8 +231,8 @@ def _overlaps(
 
     def call(first: int, *out: NDArray) -> int:
         return iou.overlap_masks(
-            *(pred.image, pred.category, masks.spans, masks.offsets, masks.areas, masks.boxes),
-            *(starts, gt.category, crowd, truths.spans, truths.offsets, truths.areas, truths.boxes),
+            *(pred.image, pred.category, masks.spans.reshape(-1), masks.offsets, masks.areas, masks.boxes),
+            *(starts, gt.category, crowd, truths.spans.reshape(-1), truths.offsets, truths.areas, truths.boxes),
             *(heights, floor, int(cross), first),
             *out,
         )

@@ -25,7 +25,7 @@ TASKS = Registry(
 KERNELS = {
     "semantic": ("png.unfilter_rows", "pairs.count_pairs_u8"),
     "panoptic": ("png.unfilter_rows", "panoptic.count_segment_pairs"),
-    "instance": ("coco_rows.scan_rows", "matching.rank_in_groups", "matching.match_pairs", "matching.accumulate_curves"),
+    "instance": ("matching.rank_in_groups", "matching.match_pairs", "matching.accumulate_curves"),
     "segm": ("rle.decode_counts", "iou.overlap_masks"),
     "bbox": ("box_iou.overlap_boxes",),
 }

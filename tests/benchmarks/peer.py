@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,16 @@ def load_segbench() -> tuple[str, Callable[..., dict[str, Any]]]:
         return {"values": [-1.0 if value is None else value for value in found], "timing": result.timing}
 
     return segbench.__version__, evaluate
+
+
+def load_kernels(task: str) -> None:
+    """Loads the kernels that only large files need, which a small work therefore does not load."""
+    from segbench.kernels._jit import Kernel
+
+    for file in {"instance": ("coco_rows", "polygons")}.get(task, ()):
+        for kernel in vars(import_module(f"segbench.kernels.{file}")).values():
+            if isinstance(kernel, Kernel):
+                kernel.load()
 
 
 def _instance_values(work: Work) -> list[str]:

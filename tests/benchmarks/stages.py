@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peer import load_segbench
+from peer import load_kernels, load_segbench
 
 STAGES = {
     "ground truth: JSON": ("segbench.adapters.coco_truth:read_truth", "segbench.adapters.coco:ground_truth"),
@@ -99,6 +99,7 @@ def main() -> None:
     work, small = (json.loads(text) for text in sys.argv[1:])
     _, evaluate = load_segbench()
     evaluate(small)
+    load_kernels("instance")
     clock = Clock()
     install(clock)
     clock.enter(REST)
