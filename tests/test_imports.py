@@ -69,7 +69,7 @@ GROUPS = {
     ),
     "products": Group(
         6,
-        ("leaderboard.", "compat.", "testing", "scenes"),
+        ("leaderboard.", "compat.", "testing", "scenes", "scenes."),
         (*LOW, "kernels", "adapters", "metrics", "results", "evaluation"),
         {"numpy", "msgspec", "pandas", "matplotlib", "jinja2", "PIL", "pycocotools"},
     ),

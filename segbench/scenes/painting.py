@@ -1,18 +1,9 @@
-"""Small labelled street scenes, and simulated models that get them wrong.
-
-Fixtures, the demo and tests need label maps whose contents are known, with what makes evaluation hard: regions of void, thin objects,
-touching instances, a class in one image only, a class in none. Everything is drawn with integers from a raw PCG64 stream, which NumPy keeps
-unchanged between versions, so a seed gives the same pixels on every machine.
-
-A scene is kept as it was painted: a backdrop of surfaces, objects from back to front, and void on top. A simulated model paints the same
-list again with objects left out, confused, merged or made up, and then bends the outlines; so its labels, instances and scores agree.
-"""
+"""Painting a scene: a backdrop of surfaces, objects from back to front, and void on top."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,21 +38,6 @@ CLASSES = (
 )
 ROAD, SIDEWALK, BUILDING, VEGETATION, SKY, POLE, SIGN, PERSON, CAR, BUS, TRAIN = range(len(CLASSES))
 VOID_COLOR = (0, 0, 0)
-
-CONFUSED_WITH = {
-    ROAD: SIDEWALK,
-    SIDEWALK: ROAD,
-    BUILDING: VEGETATION,
-    VEGETATION: BUILDING,
-    SKY: BUILDING,
-    POLE: BUILDING,
-    SIGN: BUILDING,
-    PERSON: POLE,
-    CAR: BUS,
-    BUS: CAR,
-    TRAIN: BUS,
-}
-"""What each class is taken for when a model errs."""
 
 
 class Dice:
@@ -131,50 +107,6 @@ class Scene:
     shapes: tuple[Shape, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """What a simulated model says about a scene.
-
-    Attributes:
-        labels: uint8 (H, W) class ids; 255 where the model abstains.
-        instances: int32 (H, W), as in `Scene`.
-        scores: Confidence in (0, 1] of every instance id that is visible.
-    """
-
-    labels: NDArray[np.uint8]
-    instances: NDArray[np.int32]
-    scores: dict[int, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """How good a simulated model is; shares are percent, lengths in 1/256 of the image's width.
-
-    Attributes:
-        bend: How far outlines are off.
-        missed_thin: Poles, signs and small persons that are overlooked.
-        missed_things: Other objects that are overlooked.
-        confused: Objects that get another class.
-        merged: Instances that are joined with the one before of the same class.
-        patches: Patches of backdrop with the wrong class, per image.
-        made_up: Objects that do not exist, per image.
-        abstains: Patches without an answer (255), per image.
-    """
-
-    bend: int
-    missed_thin: int
-    missed_things: int
-    confused: int
-    merged: int
-    patches: int
-    made_up: int
-    abstains: int = 0
-
-
-GOOD = Quality(bend=2, missed_thin=20, missed_things=4, confused=4, merged=5, patches=2, made_up=1)
-POOR = Quality(bend=5, missed_thin=60, missed_things=18, confused=15, merged=20, patches=6, made_up=4, abstains=1)
-
-
 def render(seed: int, height: int = 128, width: int = 256, *, bus: bool | None = None, void: bool = True) -> Scene:
     """Draws a scene.
 
@@ -214,86 +146,6 @@ def paint(backdrop: NDArray[np.uint8], shapes: Iterable[Shape]) -> tuple[NDArray
     return labels, instances
 
 
-def degrade(scene: Scene, quality: Quality, seed: int) -> Prediction:
-    """What a model of this quality predicts.
-
-    Void is no class, so the model labels what lies under it; only `abstains` writes 255.
-    """
-    height, width = scene.labels.shape
-    dice = Dice(seed, height, width)
-    backdrop = scene.backdrop.copy()
-    for _ in range(quality.patches):
-        patch, area = _ellipse_somewhere(dice, height, width, 3, 12)
-        seen = backdrop[area]
-        wrong = np.array([CONFUSED_WITH.get(class_id, class_id) for class_id in range(VOID + 1)], np.uint8)
-        backdrop[area] = np.where(patch, wrong[seen], seen)
-    shapes = _numbered(_misjudged(dice, scene.shapes, quality, height) + _made_up(dice, quality, height, width))
-    labels, instances = paint(backdrop, shapes)
-    rows, columns = _bent(dice, height, width, quality.bend)
-    labels, instances = labels[rows, columns], instances[rows, columns]
-    for _ in range(quality.abstains):
-        patch, area = _ellipse_somewhere(dice, height, width, 2, 5)
-        labels[area][patch] = VOID
-        instances[area][patch] = VOID
-    visible = {int(instance_id) for instance_id in np.unique(instances)}
-    scores = {shape.instance_id: shape.score / 1000 for shape in shapes if shape.number and shape.instance_id in visible}
-    return Prediction(np.ascontiguousarray(labels), np.ascontiguousarray(instances), scores)
-
-
-def street_dataset() -> dict:
-    """The description of the scenes as a data set: what `dataset.json` beside the ground truth holds."""
-    return {
-        "schema": "segbench.dataset/1",
-        "name": "street",
-        "title": "Rendered street scenes",
-        "tasks": ["semantic", "instance", "panoptic"],
-        "void_ids": [VOID],
-        "void_colors": [list(VOID_COLOR)],
-        "train_ignore_index": VOID,
-        "label_divisor": INSTANCE_DIVISOR,
-        "classes": [
-            {"id": item.id, "name": item.name, "isthing": item.isthing, "color": list(item.color), "supercategory": _supercategory(item)}
-            for item in CLASSES
-        ],
-    }
-
-
-def palette() -> list[int]:
-    """768 numbers: the colours of the classes, by id, as an indexed PNG holds them."""
-    colors = {item.id: item.color for item in CLASSES}
-    return [channel for index in range(256) for channel in colors.get(index, VOID_COLOR)]
-
-
-def write_png(path: str | Path, array: NDArray, palette: list[int] | None = None) -> None:
-    """Writes labels as a PNG: 8 or 16 bits grey, or indexed where a palette is given.
-
-    Args:
-        array: (H, W), values of 0 to 255 are written as 8 bits where the type is uint8, else as 16 bits (0 to 65535).
-        palette: 768 numbers.
-
-    Raises:
-        ValueError: values do not fit.
-    """
-    from PIL import Image
-
-    values = np.asarray(array)
-    if values.dtype != np.uint8:
-        if values.size and not 0 <= values.min() <= values.max() <= 0xFFFF:
-            raise ValueError("a PNG label map holds values of 0 to 65535")
-        values = values.astype(np.uint16)
-    image = Image.fromarray(values)
-    if palette is not None:
-        if values.dtype != np.uint8:
-            raise ValueError("an indexed PNG holds values of 0 to 255")
-        image.putpalette(palette)
-    image.save(path, format="PNG")
-
-
-def _supercategory(item: SceneClass) -> str:
-    groups = {"flat": (ROAD, SIDEWALK), "nature": (VEGETATION, SKY), "human": (PERSON,), "vehicle": (CAR, BUS, TRAIN)}
-    return next((name for name, members in groups.items() if item.id in members), "construction")
-
-
 def ellipse(height: int, width: int) -> NDArray[np.bool_]:
     """The ellipse that fills a box; decided by integers alone."""
     y = 2 * np.arange(height, dtype=np.int64)[:, None] - (height - 1)
@@ -301,7 +153,7 @@ def ellipse(height: int, width: int) -> NDArray[np.bool_]:
     return (y * width) ** 2 + (x * height) ** 2 <= (height * width) ** 2
 
 
-def _ellipse_somewhere(dice: Dice, height: int, width: int, low: int, high: int) -> tuple[NDArray[np.bool_], tuple[slice, slice]]:
+def ellipse_somewhere(dice: Dice, height: int, width: int, low: int, high: int) -> tuple[NDArray[np.bool_], tuple[slice, slice]]:
     """An ellipse with axes of `low` to `high` percent of the image, wholly inside, and where it lies."""
     tall = max(1, height * dice.between(2 * low, 2 * high) // 100)
     wide = max(1, width * dice.between(low, high) // 100)
@@ -411,74 +263,6 @@ def _void(dice: Dice, height: int, width: int) -> NDArray[np.bool_]:
     border = max(1, width // 128)
     void[:, :border] = True
     if dice.chance(60):
-        patch, area = _ellipse_somewhere(dice, height, width, 3, 8)
+        patch, area = ellipse_somewhere(dice, height, width, 3, 8)
         void[area] |= patch
     return void
-
-
-def _misjudged(dice: Dice, shapes: Iterable[Shape], quality: Quality, height: int) -> list[Shape]:
-    """The objects as a model takes them: left out, confused, merged."""
-    result: list[Shape] = []
-    last_of: dict[int, Shape] = {}
-    for shape in shapes:
-        thin = not shape.number or shape.mask.shape[0] * 8 < height
-        missed, confused, merged = (dice.chance(share) for share in (quality.missed_thin, quality.confused, quality.merged))
-        score = dice.between(550, 990) - (200 if confused else 0)
-        if (thin and missed) or (not thin and dice.chance(quality.missed_things)):
-            continue
-        if confused:
-            class_id = CONFUSED_WITH[shape.class_id]
-            shape = replace(shape, class_id=class_id, number=shape.number if CLASSES[class_id].isthing else 0)
-        shape = replace(shape, score=score)
-        if shape.number and merged and shape.class_id in last_of:
-            shape = replace(shape, number=-last_of[shape.class_id].number)  # negative: joins an earlier one
-        elif shape.number:
-            shape = replace(shape, number=len(result) + 1)
-            last_of[shape.class_id] = shape
-        result.append(shape)
-    return result
-
-
-def _made_up(dice: Dice, quality: Quality, height: int, width: int) -> list[Shape]:
-    """Objects that do not exist, with low scores."""
-    shapes = []
-    for position in range(quality.made_up):
-        class_id = (CAR, PERSON, BUS)[dice.between(0, 2)]
-        mask, (rows, columns) = _ellipse_somewhere(dice, height, width, 2, 6)
-        shapes.append(Shape(class_id, 10_000 + position, rows.start, columns.start, mask, dice.between(80, 620)))
-    return shapes
-
-
-def _numbered(shapes: list[Shape]) -> list[Shape]:
-    """Numbers the instances of each class from 1 on; a merged one keeps the number, and the score, of the one it joins."""
-    numbers: dict[tuple[int, int], tuple[int, int]] = {}
-    counts: dict[int, int] = {}
-    result = []
-    for shape in shapes:
-        if shape.number:
-            key = shape.class_id, abs(shape.number)
-            if key not in numbers:
-                counts[shape.class_id] = counts.get(shape.class_id, 0) + 1
-                numbers[key] = counts[shape.class_id], shape.score
-            number, score = numbers[key]
-            shape = replace(shape, number=number, score=score)
-        result.append(shape)
-    return result
-
-
-def _bent(dice: Dice, height: int, width: int, bend: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """For every pixel the row and column it is taken from: a smooth field of small displacements, interpolated with integers."""
-    cell = max(2, width // 24)
-    reach = 256 * max(1, bend * width // 256)  # in 1/256 pixel
-    offsets = []
-    for _ in range(2):
-        grid = dice.grid((height // cell + 2, width // cell + 2), -reach, reach)
-        y, x = np.arange(height), np.arange(width)
-        down, right = (y % cell)[:, None], (x % cell)[None, :]
-        corner = [[grid[(y // cell + a)[:, None], (x // cell + b)[None, :]] for b in (0, 1)] for a in (0, 1)]
-        top = corner[0][0] * (cell - right) + corner[0][1] * right
-        bottom = corner[1][0] * (cell - right) + corner[1][1] * right
-        offsets.append((top * (cell - down) + bottom * down) // (cell * cell * 256))
-    rows = np.clip(np.arange(height)[:, None] + offsets[0], 0, height - 1)
-    columns = np.clip(np.arange(width)[None, :] + offsets[1], 0, width - 1)
-    return rows.astype(np.intp), columns.astype(np.intp)
