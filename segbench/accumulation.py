@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from segbench import datasets, protocols
 from segbench.adapters.arrays import array_meaning, as_numpy, is_memory, plain_id
 from segbench.adapters.base import Layout, Request
-from segbench.adapters.images import channels, check_layout, check_threshold, labels_from_array
+from segbench.adapters.label_arrays import channels, check_layout, check_threshold, labels_from_array
 from segbench.datasets import Dataset
 from segbench.errors import ComparabilityError, ConfigError, FormatError, PairingError
 from segbench.evaluation import environment

@@ -15,7 +15,8 @@ import numpy as np
 from segbench import datasets
 from segbench.adapters import panoptic_json
 from segbench.adapters.base import Request
-from segbench.adapters.images import labels_from_array, read_labels
+from segbench.adapters.images import read_labels
+from segbench.adapters.label_arrays import labels_from_array
 from segbench.adapters.label_files import ARRAY, IMAGE, LOSSY, chosen, kind_of, listed, packed_colours, stem_of
 from segbench.adapters.pairing import unique_keys
 from segbench.adapters.png import MAX_BYTES, palette, peek

@@ -11,7 +11,7 @@ from segbench import datasets, protocols
 from segbench.adapters import FORMATS, label_files, panoptic_maps, recognised
 from segbench.adapters.arrays import is_memory
 from segbench.adapters.base import Format, Request, Source
-from segbench.adapters.images import check_layout, check_threshold
+from segbench.adapters.label_arrays import check_layout, check_threshold
 from segbench.adapters.pairing import Pairing
 from segbench.adapters.panoptic_json import PanopticJson
 from segbench.datasets import Dataset

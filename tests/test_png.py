@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segbench.adapters import png
-from segbench.adapters.images import labels_from_array, read_labels
+from segbench.adapters.images import read_labels
+from segbench.adapters.label_arrays import labels_from_array
 from segbench.errors import FormatError, InputError, LabelError, ShapeError
 from segbench.kernels.png import unfilter_rows
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.adapters.base import Format, Layout, Request
-from segbench.adapters.images import channels, labels_from_array
+from segbench.adapters.label_arrays import channels, labels_from_array
 from segbench.datasets import Dataset
 from segbench.errors import ConfigError, FormatError, SegbenchError, ShapeError
 from segbench.samples import ImageId, LabelMap, ValueMap

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from segbench import files as disk
 from segbench.adapters.base import Format, Layout, Request
-from segbench.adapters.images import channels, labels_from_array, labels_of, read_labels
+from segbench.adapters.images import labels_of, read_labels
+from segbench.adapters.label_arrays import channels, labels_from_array
 from segbench.adapters.pairing import key_of, unique_keys
 from segbench.adapters.png import MAX_BYTES, peek
 from segbench.datasets import Dataset, Matching, spaces_holding

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segbench.adapters import png
-from segbench.adapters.images import labels_from_array, read_labels
+from segbench.adapters.images import read_labels
+from segbench.adapters.label_arrays import labels_from_array
 from segbench.errors import FormatError, InputError
 
 LIMIT = 2**24
