@@ -1,10 +1,8 @@
 """Segment ids of two maps, pixel by pixel, as runs: what a panoptic evaluation does with pixels.
 
-Maps are read as bytes, whatever their type: a pixel is `step` bytes, the lowest first, so that the three channels of an RGB id map are
-read as
-they lie. A pixel starts a run where one of its bytes differs from the byte `step` before it; 64 bytes of both maps are compared at once,
-and
-identifiers are looked up only where a run starts.
+Maps are read as bytes, whatever their type: a pixel is `step` bytes, the lowest first, so that the three channels of an RGB id map are read
+as they lie. A pixel starts a run where one of its bytes differs from the byte `step` before it; 64 bytes of both maps are compared at once,
+and identifiers are looked up only where a run starts.
 """
 
 from __future__ import annotations
@@ -129,6 +127,20 @@ def _find(ids, value):
     return low if low < len(ids) and ids[low] == value else len(ids)
 
 
+@register_jitable
+def _run_end(values, at, step):
+    """Where the run of equal pixels that begins at a byte ends."""
+    at += step
+    while at + BLOCK <= len(values):
+        bits = _changes(values, at, step)
+        if bits != 0:
+            return (at + _first_bit(bits)) // step * step
+        at += BLOCK
+    while at < len(values) and values[at] == values[at - step]:
+        at += 1
+    return at // step * step
+
+
 @kernel(types.void(ro(U1), ro(U1), I8, ro(I8), ro(I8), ro(I8), ro(I8), rw(I8, 3), rw(I8, 2)))
 def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, gt_rows, pred_rows, seen, table):
     """Counts how many pixels each pair of segments shares.
@@ -196,19 +208,7 @@ def run_values(values, step, found):
     while at < size:
         found[count] = _value(values, at, step, mask)
         count += 1
-        at += step
-        bits = I8(0)
-        while at + BLOCK <= size:
-            bits = _changes(values, at, step)
-            if bits != 0:
-                break
-            at += BLOCK
-        if bits != 0:
-            at += _first_bit(bits)
-        else:
-            while at < size and values[at] == values[at - step]:
-                at += 1
-        at = at // step * step
+        at = _run_end(values, at, step)
     return count
 
 
@@ -225,24 +225,11 @@ def index_segments(values, step, ids, indices, found):
     """
     size, at, mask = len(values), 0, _mask(step)
     while at < size:
-        start = at // step
         index = indices[_find(ids, _value(values, at, step, mask))]
-        at += step
-        bits = I8(0)
-        while at + BLOCK <= size:
-            bits = _changes(values, at, step)
-            if bits != 0:
-                break
-            at += BLOCK
-        if bits != 0:
-            at += _first_bit(bits)
-        else:
-            while at < size and values[at] == values[at - step]:
-                at += 1
-        end = at // step
-        for pixel in range(start, end):
+        end = _run_end(values, at, step)
+        for pixel in range(at // step, end // step):
             found[pixel] = index
-        at = end * step
+        at = end
 
 
 @kernel(types.void(ro(U1), I8, I8, I8, rw(I4)))
