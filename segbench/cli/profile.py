@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 @click.option(
     "--input", "input_", metavar="[NAME=]3x512x512[:TYPE]", multiple=True, help="Input without batch; repeatable. [default: the model's]"
 )
-@click.option("--batch", default="1", show_default=True, metavar="N,...", help="Batch sizes, one record each.")
+@click.option(
+    "--batch", default="1", show_default=True, metavar="N,...", help="Batch sizes, one record each; auto: doubled until it no longer pays."
+)
 @click.option("--size", metavar="HxW,...", help="Heights and widths that replace the input's, one record each.")
 @click.option(
     "--dtype", default="fp32", show_default=True, metavar="NAME", help="fp32, tf32, fp16, bf16 or int8; the record says what ran."
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the inputs.")
 @click.option("--name", metavar="MODEL", help="The model's name in the record.")
 @click.option("--task", metavar="NAME", help="The model's task in the record.")
-@click.option("--merge", is_flag=True, help="TARGET are files of records: one table, machines side by side.")
+@click.option("--merge", is_flag=True, help="TARGET are files of records, and run folders whose scores join them: one table.")
 @click.option("-o", "--output", metavar="FILE", help="Write the records there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
@@ -65,9 +68,10 @@ def profile(targets: tuple[str, ...], merge: bool, output: str | None, as_json: 
     \b
     segbench profile models.py:unet --input 3x512x512
     segbench profile hf:SegformerConfig --input 3x512x512 --batch 1,4 --post semantic -o segformer.json
-    segbench profile --merge laptop.json server.json
+    segbench profile --merge laptop.json server.json runs/unet
     """
-    profiles = _merged(targets) if merge else _measured(targets, quiet, **options)
+    files, runs = _sorted(targets) if merge else ([], [])
+    profiles = _merged(files) if merge else _measured(targets, quiet, **options)
     if output:
         path = profiles.save(output)
         if not quiet:
@@ -75,7 +79,7 @@ def profile(targets: tuple[str, ...], merge: bool, output: str | None, as_json: 
     if as_json:
         click.echo(profiles.to_json(), nl=False)
     elif merge:
-        show_merged(profiles)
+        show_merged(profiles, _accuracy(runs))
     else:
         for record in profiles.records:
             show(record)
@@ -87,7 +91,22 @@ def _is_broken(record: Record) -> bool:
     return record.error is not None and record.error.kind in ("crash", "timeout", "input")
 
 
-def _merged(files: tuple[str, ...]) -> Profiles:
+def _sorted(paths: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Files of records, and run folders of `segbench evaluate`."""
+    runs = [path for path in paths if os.path.isdir(path) or os.path.basename(path) == "result.json"]
+    return [path for path in paths if path not in runs], runs
+
+
+def _accuracy(runs: list[str]) -> dict[str, dict[str, float | None]]:
+    if not runs:
+        return {}
+    from segbench.profiling.profiles import accuracy
+    from segbench.results import Result
+
+    return accuracy(Result.load(run) for run in runs)
+
+
+def _merged(files: list[str]) -> Profiles:
     from segbench.profiling.profiles import Profiles
 
     return Profiles.load(*files)
@@ -104,7 +123,7 @@ def _measured(
     if len(targets) > 1:
         raise ConfigError("one model at a time", hint="or --merge, where these are files of records")
     for name in ("batch", "threads", "detections"):
-        if options[name] is not None:
+        if options[name] is not None and options[name] != "auto":
             options[name] = spec.parse_counts(options[name], name)
     options["size"] = options["size"].split(",") if options["size"] else None
     options["backbone"] = None if options["backbone"] == "none" else options["backbone"]
@@ -267,14 +286,20 @@ def _peak(peak: int | None, base: int | None, device: int | None = None) -> str:
     return "-" if value is None else f"{value / 2**20:.0f}"
 
 
-def show_merged(profiles: Profiles) -> None:
-    """Models by machines: median latency with interval and, below it, the head over the backbone; a word where it failed."""
+def show_merged(profiles: Profiles, scores: dict[str, dict[str, float | None]]) -> None:
+    """Models by machines: median latency with interval and, below it, the head over the backbone; a word where it failed.
+
+    Scores of evaluated models, by model and metric, stand beside them.
+    """
     from rich.markup import escape
 
     machines = profiles.hardware()
+    metrics = list(dict.fromkeys(metric for values in scores.values() for metric in values))
     listing = table(f"{len(profiles)} records: median latency in ms with interval, and head / backbone; ~ is noisy")
-    for head in ("model", "input", "runtime", "GMACs", "head / backbone"):
-        listing.add_column(head, justify="right" if head in ("GMACs", "head / backbone") else "left")
+    for head in ("model", "input", "runtime"):
+        listing.add_column(head)
+    for head in (*metrics, "GMACs", "head / backbone"):
+        listing.add_column(head, justify="right")
     for machine in machines:
         listing.add_column(escape(machine), justify="right", overflow="fold")
     for line in profiles.merged_table():
@@ -282,9 +307,14 @@ def show_merged(profiles: Profiles) -> None:
         counts = {_giga(record.compute.macs) for record in records if record.compute is not None}
         heads = {_head(record.overhead.head_over_backbone.macs) for record in records if record.overhead is not None} - {""}
         names = (escape(line[name]) for name in ("model", "workload", "runtime"))
+        values = (scores.get(line["model"], {}).get(metric) for metric in metrics)
         shared = (" or ".join(sorted(found)) or "-" for found in (counts, heads))
-        listing.add_row(*names, *shared, *(_cell(line.get(machine)) for machine in machines))
+        listing.add_row(*names, *map(_score, values), *shared, *(_cell(line.get(machine)) for machine in machines))
     stdout().print(listing)
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def _cell(record: Record | None) -> str:

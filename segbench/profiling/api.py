@@ -18,6 +18,9 @@ from segbench.profiling.timing import Policy
 
 TIME_LIMIT_S = 600.0
 DETECTIONS = (1, 10, 100)
+GAIN = 0.05
+"""Gain in images per second below which a batch is large enough."""
+
 
 Progress = Callable[[int, int, str, float], None]
 """Which measurement of how many, what it is doing, and the share of that."""
@@ -27,7 +30,7 @@ def profile(
     model: Any,
     *,
     input: str | Sequence[int] | Sequence[str] | None = None,
-    batch: int | Iterable[int] = 1,
+    batch: int | Iterable[int] | str = 1,
     size: str | Iterable[str] | None = None,
     dtype: str = "fp32",
     device: str = "cpu",
@@ -57,7 +60,8 @@ def profile(
             its own; or a torch module or any callable, measured in this process.
         input: Shape without batch, `(3, 512, 512)` or `"3x512x512:float16"`; several as `["pixel_values=3x512x512", ...]`. Left out where
             the model says it.
-        batch, size, threads: One or several; every combination is a record. Threads of a target on the CPU: 1, and all cores.
+        batch, size, threads: One or several; every combination is a record. Batch `auto`: 1, 2, 4, ... until throughput gains less than
+            5 % or one fails. Threads of a target on the CPU: 1, and all cores.
         dtype: fp32, tf32, fp16 or bf16. The record says what really ran.
         device: `cpu` or `cuda:0`.
         backend: torch, torch.compile, onnxruntime[:provider], openvino, tensorrt, python; left out, what fits the model.
@@ -95,7 +99,8 @@ def profile(
         other = Loaded(reference, type(reference).__name__)
     if isolated and other is not None:
         raise ConfigError("a target is compared with a target", hint="give the reference as file.py:factory")
-    plans = list(_plans(base, batch, size, threads, isolated))
+    grows = batch == "auto"
+    plans = list(_plans(base, 1 if grows else batch, size, threads, isolated))
     records: list[Record] = []
     refused: list[InputError] = []
     for index, plan in enumerate(plans):
@@ -103,11 +108,11 @@ def profile(
         def told(what: str, share: float, index: int = index) -> None:
             progress(index, len(plans), what, share)
 
+        def one(plan: Spec, told: Callable[[str, float], None] = told) -> Record:
+            return isolation.measure(plan, time_limit, told) if isolated else _here(plan, model, other, told)
+
         try:
-            if isolated:
-                records.append(isolation.measure(plan, time_limit, told))
-            else:
-                records.append(_here(plan, model, other, told))
+            records += growing(plan, one) if grows else [one(plan)]
         except InputError as error:  # one size of a sweep may not fit the model
             if len(plans) == 1:
                 raise
@@ -117,6 +122,26 @@ def profile(
         raise refused[0]
     progress(len(plans), len(plans), "", 1.0)
     return Profiles(records, command)
+
+
+def growing(plan: Spec, measure: Callable[[Spec], Record]) -> list[Record]:
+    """Batches of 1, 2, 4, ... until twice as many images at a time bring less than `GAIN` in throughput, or until one fails.
+
+    The batch that brought too little and the one that failed are among the records.
+    """
+    import msgspec
+
+    records = [measure(plan)]
+    while records[-1].throughput is not None:
+        batch = 2 * records[-1].workload.batch
+        try:
+            records.append(measure(msgspec.structs.replace(plan, batch=batch)))
+        except InputError as error:  # a graph that was exported for one image
+            records.append(session.refused(msgspec.structs.replace(plan, batch=batch), error))
+        before, after = records[-2].throughput, records[-1].throughput
+        if before is None or after is None or after.images_per_s < (1 + GAIN) * before.images_per_s:
+            break
+    return records
 
 
 def _here(plan: Spec, model: Any, reference: Loaded | None, told: Callable[[str, float], None]) -> Record:

@@ -19,6 +19,12 @@ from segbench.storage import write_whole
 if TYPE_CHECKING:
     import pandas
 
+    from segbench.results import Result
+
+
+MAIN = "semantic/miou"
+"""The metric that stands beside costs where a task does not begin with its own."""
+
 
 @dataclass(frozen=True)
 class Profiles:
@@ -72,15 +78,17 @@ class Profiles:
         ordered = sorted(chosen.values(), key=lambda r: (r.model.name, workload(r), runtime(r), r.hardware.key, r.started))
         return cls(ordered, "merged")
 
-    def to_frame(self) -> pandas.DataFrame:
-        """One row per record with the main columns."""
+    def to_frame(self, results: Iterable[Result] = ()) -> pandas.DataFrame:
+        """One row per record with the main columns and, of results of the same models, their main metrics."""
         import pandas
 
-        return pandas.DataFrame(self.rows())
+        return pandas.DataFrame(self.rows(results))
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The main columns of every record; None where unknown."""
-        return [row(record) for record in self.records]
+    def rows(self, results: Iterable[Result] = ()) -> list[dict[str, Any]]:
+        """The main columns of every record; None where unknown. Results join by the model's name."""
+        scores = accuracy(results)
+        metrics = dict.fromkeys(metric for values in scores.values() for metric in values)
+        return [row(record) | {metric: scores.get(record.model.name, {}).get(metric) for metric in metrics} for record in self.records]
 
     def hardware(self) -> list[str]:
         """The machines' names, in order of first appearance."""
@@ -101,6 +109,24 @@ class Profiles:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
         body = "".join("<tr>" + "".join(f"<td>{html.escape(_plain(value))}</td>" for value in line.values()) + "</tr>" for line in rows)
         return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def accuracy(results: Iterable[Result]) -> dict[str, dict[str, float | None]]:
+    """Model's name -> the main metric of every task of its results, by the metric's id: mIoU, or the task's first.
+
+    Raises:
+        ConfigError: two results say different things of one model.
+    """
+    found: dict[str, dict[str, float | None]] = {}
+    for result in results:
+        model = found.setdefault(result.model["name"], {})
+        for task in result.tasks.values():
+            metric = MAIN if MAIN in task.metrics else next(iter(task.metrics))
+            value = task.metrics[metric].value
+            if model.setdefault(metric, value) != value:
+                name = result.model["name"]
+                raise ConfigError(f"two results of {name!r} hold {metric}", hint="name them apart: segbench evaluate --name MODEL")
+    return found
 
 
 def workload(record: Record) -> str:

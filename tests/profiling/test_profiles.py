@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -16,7 +18,11 @@ import segbench
 from segbench import cli
 from segbench.errors import ConfigError, FormatError, InputError
 from segbench.profiling import Policy, Profiles, profile
-from segbench.profiling.records import Record, json_schema
+from segbench.profiling.api import growing
+from segbench.profiling.profiles import accuracy
+from segbench.profiling.records import Failure, Model, Record, Tensor, Throughput, json_schema
+from segbench.profiling.spec import Spec
+from segbench.results import Result
 from tests.profiling.test_session import Scripted, measured
 
 SCHEMA = Path(segbench.__file__).parent / "schemas" / "profiles.schema.json"
@@ -141,6 +147,45 @@ def test_python_gives_records_of_a_callable():
     validate(found.to_json())
 
 
+@pytest.mark.parametrize(
+    ("rates", "batches"),
+    [((10, 19, 30, 31, 90), [1, 2, 4, 8]), ((10, 9), [1, 2]), ((10, 20, None), [1, 2, 4]), ((None,), [1])],
+    ids=["until it gains too little", "never", "until it fails", "not at all"],
+)
+def test_batches_grow_while_that_pays(rates, batches):
+    left = iter(rates)
+
+    def measure(plan: Spec) -> Record:
+        rate = next(left)
+        record = measured(Scripted(1.0))
+        record.workload.batch = plan.batch
+        record.throughput = None if rate is None else Throughput(images_per_s=rate, calls=3)
+        record.error = Failure(kind="memory", message="no more") if rate is None else None
+        return record
+
+    found = growing(Spec(target="x.py:net"), measure)
+    assert [record.workload.batch for record in found] == batches
+
+
+def test_a_graph_for_one_image_ends_the_growing():
+    def measure(plan: Spec) -> Record:
+        if plan.batch > 1:
+            raise InputError("the model is 1x3x8x8, not 2x3x8x8")
+        return measured(Scripted(1.0))
+
+    one, two = growing(Spec(target="x.py:net", inputs=[Tensor(shape=(3, 8, 8), dtype="float32")]), measure)
+    assert (one.error, two.error.kind, two.workload.batch) == (None, "input", 2)
+
+
+def test_growing_batches_of_a_callable():
+    def model(image):
+        time.sleep(0.02 * len(image) ** 2)  # twice as many take four times as long
+        return image
+
+    profiles = profile(model, input=(3, 8, 8), batch="auto", policy=QUICK)
+    assert [record.workload.batch for record in profiles.records] == [1, 2]
+
+
 def test_a_size_of_a_sweep_that_does_not_fit_is_a_record():
     def model(image):
         if image.shape[-1] % 16:
@@ -232,3 +277,39 @@ def test_exit_codes(models, capsys):
     assert cli.run(["profile", "a.py:b", "c.py:d"]) == 2
     assert cli.run(["profile", "--merge", "none.json"]) == 3
     assert cli.run(["profile"]) == 2
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run folder of a model called `double`."""
+    street = Path(__file__).parents[2] / "fixtures" / "street"
+    folder = tmp_path_factory.mktemp("runs") / "double"
+    segbench.evaluate(street / "preds" / "model_a", street / "gt", name="double", intervals=False).save(folder)
+    return folder
+
+
+def test_scores_join_by_the_model_s_name(run, models, tmp_path, capsys):
+    output = tmp_path / "out.json"
+    assert cli.run(["profile", f"{models}:double", *FAST, "-o", str(output), "-q"]) == 0
+    capsys.readouterr()
+    assert cli.run(["profile", "--merge", str(output), str(run)]) == 0
+    table = capsys.readouterr().out
+    result = Result.load(run)
+    assert "semantic/miou" in table
+    assert f"{100 * result.value('semantic/miou'):.2f}" in table
+    profiles = Profiles.load(output)
+    assert profiles.to_frame([result])["semantic/miou"].tolist() == [result.value("semantic/miou")]
+    other = msgspec.structs.replace(profiles[0], model=Model(name="another", target="x.py:y"))
+    assert Profiles([other]).rows([result])[0]["semantic/miou"] is None
+    assert "semantic/miou" not in profiles.rows()[0]
+    assert cli.run(["profile", "--merge", str(run)]) == 2  # scores of no records
+
+
+def test_two_scores_of_one_name_are_refused(run):
+    result = Result.load(run)
+    value = result.tasks["semantic"].metrics["semantic/miou"]
+    metrics = result.tasks["semantic"].metrics | {"semantic/miou": replace(value, value=0.5)}
+    other = replace(result, tasks={"semantic": replace(result.tasks["semantic"], metrics=metrics)})
+    assert accuracy([result, result]) == {"double": {"semantic/miou": value.value}}
+    with pytest.raises(ConfigError, match="two results of 'double' hold semantic/miou"):
+        accuracy([result, other])
