@@ -108,17 +108,18 @@ def match(evidence: Evidence, family: str, rules: InstanceRules, partners: bool 
 
     areas = detection_areas(detections, family, rules)[:, None]
     outside = (areas < low) | (areas > high)
-    counted = np.ones(len(category), bool)
+    gt_areas = truth_areas(truths, rules)[:, None]
+    left_out = rules.empty == "left_out"
+    counted, there = (side[:, 0] > 0 if left_out else np.ones(len(side), bool) for side in (areas, gt_areas))
     if rules.federated:
-        absent_or_annotated, not_exhaustive = _federated(evidence, num_classes)
+        absent_or_annotated, not_exhaustive = _federated(evidence, num_classes, there)
         counted &= absent_or_annotated
         outside |= not_exhaustive[:, None]
     if rules.per_image is not None:
         counted &= _best_of_image(detections, len(evidence.images), rules.per_image)
-    gt_areas = truth_areas(truths, rules)[:, None]
     flags = truths["flags"]
     hidden = {"crowd": CROWD, "crowd_or_flag": CROWD | IGNORE, "flag": IGNORE}[rules.ignored]
-    gt_ignored = ((flags & hidden) > 0)[:, None] | (gt_areas < low) | (gt_areas > high)
+    gt_ignored = ((flags & hidden) > 0)[:, None] | (gt_areas < low) | (gt_areas > high) | ~there[:, None]
     num_gt = np.stack([np.bincount(gt_category[~gt_ignored[:, area]], minlength=num_classes) for area in range(len(low))], 1)
 
     order, starts = _by_class_and_score(detections, category, counted, num_classes, together)
@@ -126,7 +127,7 @@ def match(evidence: Evidence, family: str, rules: InstanceRules, partners: bool 
     scratch = np.full(len(evidence.images), -1, np.int64), np.zeros(len(evidence.images), np.int64)
     matching.rank_in_groups(order, category, detections["image"], *scratch, ranks)
 
-    entries, pair_starts, pair_stops, pair_gt, pair_iou = _pairs(evidence, family, order, ranks, rules)
+    entries, pair_starts, pair_stops, pair_gt, pair_iou = _pairs(evidence, family, order, ranks, rules, there)
     keep = len(entries) if partners else 0
     shape = len(low), len(rules.iou_thresholds) if partners else 0
     matched, ignored = (np.empty((len(entries), len(low)), np.uint64) for _ in range(2))
@@ -237,15 +238,18 @@ def _by_class_and_score(
 
 
 def _pairs(
-    evidence: Evidence, family: str, order: NDArray[np.int64], ranks: NDArray[np.int32], rules: InstanceRules
+    evidence: Evidence, family: str, order: NDArray[np.int64], ranks: NDArray[np.int32], rules: InstanceRules, there: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Detections that have pairs, in `order`; where their pairs start and stop; ground truth and IoU of each pair."""
+    """Detections that have pairs with ground truth that is there, in `order`; where they start and stop; ground truth and IoU of each."""
     table = evidence.rows(pair_table(family))
     image = table["image"]
     detection = evidence.starts("detections")[image] + table["detection"]
     truth = evidence.starts("ground_truths")[image] + table["gt"]
-    iou = table["intersection"] / table["union"]
+    union = table["union"] if rules.crowds == "many" else _plain_unions(evidence, family, detection, truth)
+    iou = table["intersection"] / union
     gt_category = evidence.rows("ground_truths")["category"]
+    if not there.all():
+        detection, truth, iou = (column[there[truth]] for column in (detection, truth, iou))
     if rules.categories == "together":
         by_category = np.lexsort((truth, gt_category[truth], detection))
         detection, truth, iou = detection[by_category], truth[by_category], iou[by_category]
@@ -260,6 +264,17 @@ def _pairs(
     return entries, first[entries].astype(np.int64), first[entries + 1].astype(np.int64), truth.astype(np.int64), iou
 
 
+def _plain_unions(evidence: Evidence, family: str, detection: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray:
+    """Unions of pairs where crowds are as any other; those of the evidence are the detection's area."""
+    table, detections, truths = (evidence.rows(name) for name in (pair_table(family), "detections", "ground_truths"))
+    crowd = (truths["flags"][truth] & CROWD) > 0
+    if family == "bbox":
+        areas = [side["box"][:, 2] * side["box"][:, 3] for side in (detections, truths)]
+    else:
+        areas = [side["mask_area"] for side in (detections, truths)]
+    return np.where(crowd, areas[0][detection] + areas[1][truth] - table["intersection"], table["union"])
+
+
 def _best_of_image(detections: Table, num_images: int, most: int) -> NDArray[np.bool_]:
     """The best-scored detections of each image; of equal scores the earlier row."""
     image = detections["image"]
@@ -271,7 +286,7 @@ def _best_of_image(detections: Table, num_images: int, most: int) -> NDArray[np.
     return place < most
 
 
-def _federated(evidence: Evidence, num_classes: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _federated(evidence: Evidence, num_classes: int, there: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Per detection: whether its category is annotated in the image or known to be absent; whether not all its instances are annotated."""
     detections, truths, known = (evidence.rows(name) for name in ("detections", "ground_truths", "image_categories"))
 
@@ -280,5 +295,5 @@ def _federated(evidence: Evidence, num_classes: int) -> tuple[NDArray[np.bool_],
 
     mine = keys(detections)
     listed = keys(known)
-    verified = np.concatenate((keys(truths), listed[known["kind"] == NEGATIVE]))
+    verified = np.concatenate((keys(truths)[there], listed[known["kind"] == NEGATIVE]))
     return np.isin(mine, verified), np.isin(mine, listed[known["kind"] == NOT_EXHAUSTIVE])

@@ -56,6 +56,7 @@ class InstanceRules(msgspec.Struct, frozen=True, kw_only=True):
         crowds: Whether any number of detections may match a crowd, by intersection over detection (`many`), or it is as any other (`one`).
         federated: Only categories that are annotated or known to be absent count in an image; where not all instances are annotated,
             unmatched detections are ignored.
+        empty: Detections and ground truth whose area is 0 are as any other (`counted`), or are not there (`left_out`).
         groups: Class groups with a mean of their own: none, or LVIS `frequency`.
         matching: `by_score`: the best-scored detection takes the ground truth of highest IoU, from the threshold on; the curve is
             interpolated. `by_overlap`: every detection above the threshold overlaps its ground truth, and the best-scored of them is
@@ -76,6 +77,7 @@ class InstanceRules(msgspec.Struct, frozen=True, kw_only=True):
     ignored: Literal["crowd", "crowd_or_flag", "flag"] = "crowd"
     crowds: Literal["many", "one"] = "many"
     federated: bool = False
+    empty: Literal["counted", "left_out"] = "counted"
     groups: Literal["none", "frequency"] = "none"
     matching: Literal["by_score", "by_overlap"] = "by_score"
 
@@ -94,6 +96,7 @@ RULE_TITLES = {
     "ignored": "ignored ground truth",
     "crowds": "crowds",
     "federated": "federated annotation",
+    "empty": "instances of area 0",
     "groups": "class groups",
     "matching": "matching and curve",
 }
@@ -122,7 +125,14 @@ INSTANCE = (
         task="instance",
         name="lvis",
         rules=InstanceRules(
-            max_detections=(300,), per_image=300, id_zero="unmatched", ignored="flag", crowds="one", federated=True, groups="frequency"
+            max_detections=(300,),
+            per_image=300,
+            id_zero="unmatched",
+            ignored="flag",
+            crowds="one",
+            federated=True,
+            empty="left_out",
+            groups="frequency",
         ),
         reference="lvis 0.5.3, LVISEval",
         note="Means over rare, common and frequent categories need the frequency of each category.",
