@@ -138,11 +138,13 @@ def test_suspicions():
 @given(SETS)
 def test_things_as_instances_overlap_as_their_masks_do(images):
     found = views(evidence_of(images), DATASET)
-    overlaps = []
+    overlaps, void = [], []
     for at, (gt_rows, gt_table, pred_rows, pred_table) in enumerate(images):
         gt, pred = np.array(gt_rows), np.array(pred_rows)
         sides = [[(key, row) for key, row in table.items() if DATASET.isthing[row[0]]] for table in (pred_table, gt_table)]
         for detection, (pred_id, (label, _, _)) in enumerate(sides[0]):
+            if nothing := int(((pred == pred_id) & (gt == 0)).sum()):
+                void.append((at, detection, nothing))
             for truth, (gt_id, (other, crowd, _)) in enumerate(sides[1]):
                 shared = int(((pred == pred_id) & (gt == gt_id)).sum())
                 union = int((pred == pred_id).sum()) if crowd else int(((pred == pred_id) | (gt == gt_id)).sum())
@@ -152,5 +154,11 @@ def test_things_as_instances_overlap_as_their_masks_do(images):
     columns = [table[name].tolist() for name in ("image", "detection", "gt", "intersection", "union")]
     assert list(zip(*columns, strict=True)) == sorted(overlaps)
     assert set(found) == {"panoptic", "semantic", "instance"}
-    scored = tasks.scores("instance", found["instance"], DATASET, protocols.load("coco", "instance"))
-    assert set(scored.metrics) >= {"segm/ap", "segm/ar100"}
+    table = found["instance"].rows("void_pixels")
+    assert list(zip(*(table[name].tolist() for name in ("image", "detection", "pixels")), strict=True)) == void
+    for name in ("coco", "cityscapes"):
+        rules = protocols.load(name, "instance")
+        scored = tasks.scores("instance", found["instance"], DATASET, rules)
+        assert "segm/ap" in scored.metrics
+        types = tasks.table_types("instance", found["instance"], DATASET, rules)
+        assert tasks.types_of({key: found["instance"].rows(key) for key in types}) == types

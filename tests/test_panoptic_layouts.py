@@ -110,7 +110,10 @@ def test_layouts_are_read_by_their_preset(layout, tmp_path, expected, capsys):
     assert list(document["tasks"]) == ["panoptic"]
     assert sorted(row["pq"] for row in document["tasks"]["panoptic"]["per_class"] if row["pq"] is not None) == expected
     assert "points" in told.err or "read as panoptic maps; --task semantic reads them as labels" in told.err
-    named = segbench.evaluate(tmp_path / "pred", tmp_path / "gt", dataset=preset, task="panoptic")
+    named = segbench.evaluate(tmp_path / "pred", tmp_path / "gt", dataset=preset, task="all")
+    assert list(named.tasks) == ["panoptic", "semantic", "instance"]
+    assert named.value("semantic/pixel_accuracy") > 0.9
+    assert 0.5 < named.value("segm/ap") < 1
     assert qualities(named) == expected
     assert named.value("panoptic/pq_stuff") > 0.9
     assert named.dataset["digest"] == document["dataset"]["digest"]

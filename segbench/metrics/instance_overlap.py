@@ -125,7 +125,7 @@ def _of_range(evidence: Evidence, family: str, area: AreaRange, classes: Sequenc
     # a group that lies outside the range is subtracted twice, as the reference does
     hidden = np.bincount(detection, table["intersection"][same] * (outside.astype(int) + crowd)[truth], minlength=len(used))
     void = evidence.rows(VOID)
-    hidden += np.bincount(evidence.starts("detections")[void["image"]] + void["detection"], void["pixels"], minlength=len(used))
+    hidden = hidden + np.bincount(evidence.starts("detections")[void["image"]] + void["detection"], void["pixels"], minlength=len(used))
     with np.errstate(invalid="ignore"):
         share = hidden / detections["mask_area"]
     candidate = counted[truth] & used[detection]

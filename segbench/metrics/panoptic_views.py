@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
 from segbench.evidence import Evidence, Table
 from segbench.instances import CROWD
-from segbench.metrics.instance_pairs import empty_tables, pair_table
+from segbench.metrics.instance_pairs import VOID, empty_tables, pair_table
 from segbench.metrics.panoptic_analysis import semantic_evidence
+from segbench.metrics.panoptic_segments import VOID as NOTHING
 
 GT, PRED = 0, 1
 
@@ -47,25 +50,38 @@ def instance_evidence(evidence: Evidence, dataset: Dataset) -> Evidence:
     tables["detections"]["score"] = np.ones(len(sides[PRED]))
     images = np.arange(len(evidence.images), dtype=np.int32)
     tables["collected"] = {"image": images, "floor": np.zeros(len(images)), "cross": np.zeros(len(images), np.uint8)}
-    tables[pair_table("segm")] = _pairs(evidence, sides, table)
+    gt, pred = (_numbers(evidence, side, sides[side], name) for side, name in ((GT, "gt"), (PRED, "pred")))
+    tables[pair_table("segm")] = _pairs(evidence, (gt[0], pred[0]), (gt[1], pred[1]))
+    tables[VOID] = _on_void(evidence, pred[1])
     return Evidence("instance", evidence.num_classes, evidence.images, tables)
 
 
-def _pairs(evidence: Evidence, sides: list[NDArray[np.int64]], table: Table) -> Table:
-    """Overlapping things, numbered within their image and side."""
+def _numbers(evidence: Evidence, side: int, things: NDArray[np.int64], name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of every overlap the row of its segment on a side, and that segment's number among the things of its image; -1 where it is none."""
+    table, overlaps = evidence.rows("segments"), evidence.rows("overlaps")
+    images = np.arange(len(evidence.images))
+    of_side = np.flatnonzero(table["side"] == side)
+    starts = np.searchsorted(table["image"][of_side], images)
+    at = starts[overlaps["image"]] + overlaps[name].astype(np.int64) - 1
+    row = np.where(overlaps[name] > 0, of_side[np.where(overlaps[name] > 0, at, 0)] if len(of_side) else -1, -1)
+    number = np.full(len(table["image"]) + 1, -1, np.int64)
+    first = np.searchsorted(table["image"][things], images)
+    number[things] = np.arange(len(things)) - first[table["image"][things]]
+    return row, number[row]
+
+
+def _on_void(evidence: Evidence, local: NDArray[np.int64]) -> Table:
+    """How much of each predicted thing lies on void."""
     overlaps = evidence.rows("overlaps")
-    rows: list[NDArray[np.int64]] = []
-    local: list[NDArray[np.int64]] = []
-    for side, name in ((GT, "gt"), (PRED, "pred")):
-        of_side = np.flatnonzero(table["side"] == side)
-        starts = np.searchsorted(table["image"][of_side], np.arange(len(evidence.images)))
-        at = starts[overlaps["image"]] + overlaps[name].astype(np.int64) - 1
-        row = np.where(overlaps[name] > 0, of_side[np.where(overlaps[name] > 0, at, 0)] if len(of_side) else -1, -1)
-        number = np.full(len(table["image"]) + 1, -1, np.int64)
-        first = np.searchsorted(table["image"][sides[side]], np.arange(len(evidence.images)))
-        number[sides[side]] = np.arange(len(sides[side])) - first[table["image"][sides[side]]]
-        rows.append(row)
-        local.append(number[row])
+    rows = np.flatnonzero((overlaps["gt"] == NOTHING) & (local >= 0))
+    rows = rows[np.lexsort((local[rows], overlaps["image"][rows]))]
+    columns = overlaps["image"][rows].astype(np.int32), local[rows].astype(np.int32), overlaps["pixels"][rows].astype(np.int64)
+    return dict(zip(("image", "detection", "pixels"), columns, strict=True))
+
+
+def _pairs(evidence: Evidence, rows: Sequence[NDArray[np.int64]], local: Sequence[NDArray[np.int64]]) -> Table:
+    """Overlapping things, numbered within their image and side."""
+    table, overlaps = evidence.rows("segments"), evidence.rows("overlaps")
     keep = (local[GT] >= 0) & (local[PRED] >= 0)
     keep[keep] = table["class"][rows[GT][keep]] == table["class"][rows[PRED][keep]]
     gt, pred, intersection = rows[GT][keep], rows[PRED][keep], overlaps["pixels"][keep].astype(np.int64)
