@@ -128,6 +128,8 @@ def panoptic_after_all(
     try:
         formats = recognised(paths[0], "panoptic"), recognised(paths[1], "panoptic")
     except FormatError:
+        if alone:
+            raise
         return None
     if not alone:
         sides = tuple(zip(paths, (Request("pred", dataset, id_space), Request("gt", dataset, gt_id_space)), strict=True))

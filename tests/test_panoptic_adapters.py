@@ -439,7 +439,7 @@ def test_maps_of_class_and_number_without_segments():
 
 
 def test_areas_that_are_no_numbers_of_pixels():
-    for area, expected in ((None, -1), (-1, -1), (4.0, 4), (4.5, -2), (-3, -2), (float("nan"), -2), (float("inf"), None)):
+    for area, expected in ((None, -1), (-1, -2), (4.0, 4), (4.5, -2), (-3, -2), (float("nan"), -2), (float("inf"), None)):
         rows = [{"id": 1, "category_id": 3, "area": area}]
         if expected is None:
             with pytest.raises(LabelError, match="not described"):

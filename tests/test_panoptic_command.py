@@ -101,6 +101,8 @@ BAD = {
     "one id, two classes": (listed("pred", (0, 1), {"id": 1, "category_id": 2}), "SB152", 2, "2 segments listed with two categories"),
     "an unknown category": (changed("pred", category_id=7), "SB110", 1, "does not have"),
     "an unknown category in ground truth": (changed("gt", category_id=7), "SB110", 1, "does not have"),
+    "category 0": (changed("pred", category_id=0), "SB110", 1, "does not have"),
+    "category 0 in ground truth": (changed("gt", category_id=0), "SB110", 1, "does not have"),
     "no category": (changed("pred", category_id=None), "SB150", 1, "segment 1 has no category_id"),
     "the void id": (changed("pred", id=0), "SB153", 1, "0 means void"),
     "an id beyond 24 bits": (changed("pred", id=2**24), "SB153", 1, "ids end at 16777215"),

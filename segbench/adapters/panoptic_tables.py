@@ -242,7 +242,7 @@ def _classes(labels: NDArray[np.int64], request: Request, categories: Mapping[in
     """Class indices, and the id space they were read in: as asked for, else the usual one where it fits, else the only one that does."""
     dataset = request.dataset
     if request.id_space:
-        return dataset.value_map(request.id_space).classes(labels), request.id_space
+        return _named(dataset, request.id_space, labels), request.id_space
     spaces = [space for space in dataset.spaces if categories and _named_alike(dataset, space, categories)]
     if not spaces:
         holding = spaces_holding(dataset, np.unique(labels).tolist())
@@ -250,7 +250,14 @@ def _classes(labels: NDArray[np.int64], request: Request, categories: Mapping[in
     if usual not in dataset.spaces:  # it reads all values as the first one does
         usual = dataset.spaces[0]
     space = spaces[0] if spaces and usual not in spaces else usual
-    return dataset.value_map(space).classes(labels), space
+    return _named(dataset, space, labels), space
+
+
+def _named(dataset: Dataset, space: str, labels: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Class indices of categories. A number that only says void in label maps is no category: a segment is of a class, or it is none."""
+    numbers = {row.train_id if space == "train" else row.id for row in dataset.classes}
+    nothing = sorted(dataset.void_numbers(space) - numbers)
+    return np.where(np.isin(labels, nothing), INVALID, dataset.value_map(space).classes(labels))
 
 
 def _named_alike(dataset: Dataset, space: str, categories: Mapping[int, str]) -> bool:
@@ -278,7 +285,7 @@ def as_bool(value: Any) -> bool | None:
 
 def stated_area(area: float | None) -> int:
     """An area as a file states it, as a number of pixels: -1 where there is none, -2 where it is a fraction or below 0."""
-    if area is None or area == -1:
+    if area is None:
         return -1
     return int(area) if area >= 0 and area == int(area) else -2
 
