@@ -300,8 +300,11 @@ def shown_interval(found: dict[str, Any] | None) -> str:
 def _loaded(written: bytes, packed: bytes, dataset: Dataset, path: Path) -> Result:
     document = msgspec.json.decode(written)
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        found = document.get("schema") if isinstance(document, dict) else None
-        raise FormatError(f"schema {found!r}; this segbench reads {SCHEMA}", files=[str(path / "result.json")], hint="upgrade segbench")
+        found = str(document.get("schema") if isinstance(document, dict) else None)
+        files = [str(path / "result.json")]
+        if not found.startswith("segbench.result/"):
+            raise FormatError("this is no result of segbench", files=files, hint="segbench evaluate ... -o FOLDER writes one")
+        raise FormatError(f"schema {found!r}; this segbench reads {SCHEMA}", files=files, hint="upgrade segbench")
     msgspec.convert(document, ResultDocument)
     if f"sha256:{hashlib.sha256(packed).hexdigest()}" != document["evidence_digest"]:
         raise FormatError("the evidence is not the one the result was computed from", files=[str(path / "evidence.npz")])

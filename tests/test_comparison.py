@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -103,6 +104,21 @@ def test_identical_predictions_say_so(pair):
     assert {row.mark for row in (*found.metrics, *found.classes)} == {"="}
     assert all(row.difference.delta == 0 for row in found.metrics)
     assert "identical" in found.markdown()
+
+
+def test_the_digest_of_other_predictions_is_not_believed(pair):
+    forged = replace(pair[1], predictions=pair[1].predictions | {"digest": "sha256:" + 64 * "a"})
+    honest = replace(pair[0], predictions=pair[0].predictions | {"digest": "sha256:" + 64 * "a"})
+    found = compare(honest, forged, gates=[{"metric": "semantic/miou", "max_drop": "0.5pt"}], options=Options(QUICK))
+    assert not found.identical
+    assert found.status == "failed"
+
+
+def test_one_unit_has_no_interval_and_says_why(pair):
+    found = compare(*pair, cluster="^()", options=Options(QUICK))
+    row = found.metrics[0]
+    assert (row.difference.low, row.difference.p, row.difference.reason) == (None, None, "only 1 cluster")
+    assert "in 1 cluster" in words.footnote(found)
 
 
 def test_other_images():
@@ -418,6 +434,39 @@ def test_exit_codes(run, runs):
     assert run("nowhere", a, "--min", "semantic/miou=99pt")[0] == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--replicates", "99999999999"], 2, "1000000"),
+        (["--confidence", "0.9999"], 2, "0.999"),
+        (["--badge", "semantic/miou"], 2, "METRIC=FILE"),
+        (["--badge", "semantic/miou=badge.png"], 2, ".svg or .json"),
+        (["--min", "semantic/miou=101pt"], 2, "no value reaches"),
+        (["--max-drop", "semantic/miou=101pt"], 2, "never be reached"),
+        (["--max-rise", "perf/latncy=1%"], 2, "no cost fits"),
+        (["--max-drop", "instance/ap=1pt"], 2, "segm/ap"),
+    ],
+)
+def test_what_means_nothing_is_refused(run, runs, arguments, code, told):
+    found, _, err = run(runs / "model_a", runs / "model_b", *arguments)
+    assert (found, told in err) == (code, True), err
+    assert "Traceback" not in err
+
+
+def test_folders_that_are_no_runs(run, runs, tmp_path):
+    code, _, err = run(STREET / "preds" / "model_a", runs / "model_b")
+    assert (code, "--gt" in err) == (3, True)
+    (tmp_path / "profile.json").write_text('{"schema": "segbench.profiles/1"}', encoding="utf-8")
+    code, _, err = run(tmp_path / "profile.json", runs / "model_b")
+    assert (code, "profiles are compared two at a time" in err) == (2, True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "result.json").write_text("{}", encoding="utf-8")
+    for name in ("evidence.npz", "dataset.json"):
+        shutil.copy(runs / "model_a" / name, tmp_path / "other" / name)
+    code, _, err = run(runs / "model_a", tmp_path / "other")
+    assert (code, "no result of segbench" in err) == (3, True)
+
+
 def test_every_output_at_once(run, runs, tmp_path):
     files = {
         "--markdown": "out/report.md",
@@ -470,6 +519,12 @@ def test_lint(run, runs, tmp_path):
     code, out, _ = run("--lint", runs / "model_a", "--json")
     findings = json.loads(out)["findings"]
     assert any("underpowered" in finding and "segbench.toml:3" in finding for finding in findings)
+    (tmp_path / "segbench.toml").unlink()
+    patterns = ("semantic/iou/*", "semantic/iou/{person,rider}", "panoptic/pq/person", "segm/ap")
+    code, out, err = run("--lint", *(word for pattern in patterns for word in ("--max-drop", f"{pattern}=3pt")))
+    assert (code, "4 gates, 0 findings" in out) == (0, True), err
+    code, _, err = run("--lint", runs / "model_a", "--max-drop", "semantic/iou/persn=3pt")
+    assert (code, "semantic/iou/person" in err) == (2, True)
     (tmp_path / "segbench.toml").write_text('[[gates]]\nmetric = "semantic/moiu"\nmin = "5pt"\n')
     code, _, err = run("--lint")
     assert code == 2

@@ -147,6 +147,20 @@ def test_slices():
     assert "night" in judge(Policy(gates=(gate,)), rows, lambda metric: True)[0].message
 
 
+def test_what_a_gate_found_nothing_for():
+    def told(gate, sliced=None):
+        (outcome,) = judge(
+            Policy(gates=(gate,)), classes(0.01, 0.01), lambda metric: True, {"semantic/iou/0": 3, "semantic/iou/1": 4}, sliced or {}
+        )
+        assert outcome.status == "failed"
+        return outcome.message
+
+    assert told(Gate("semantic/iou/*", min=0.1, min_support=20)) == "no class of semantic/iou/* is in 20 images of the ground truth"
+    assert "--slice" in told(Gate(MIOU, min=0.1, slice="night"))
+    assert told(Gate(MIOU, min=0.1, slice="night"), {"day": {}, "dusk": {}}) == "no slice is called 'night'; there are day, dusk"
+    assert told(Gate(MIOU, min=0.1, slice="day"), {"day": {}}) == "these runs have no metric semantic/miou on slice 'day'"
+
+
 def test_acknowledged_losses():
     gate = Gate(MIOU, max_drop=pt("1pt"))
     lost = row(-0.05, -0.06, -0.04)
@@ -257,6 +271,14 @@ def test_a_complete_configuration(tmp_path):
     assert (second.allow, second.min_support, second.slice, second.min, second.informational) == (1, 20, "night", 0.1, True)
     assert first.source.endswith("segbench.toml:11")
     assert policy.acknowledged[0].until == date(2030, 12, 31)
+
+
+def test_a_byte_order_mark_and_the_tables_of_another_file(tmp_path):
+    path = tmp_path / "segbench.toml"
+    path.write_text("\ufeff[compare]\nconfidence = 0.9\n", encoding="utf-8")
+    assert config.load(path).confidence == 0.9
+    with pytest.raises(ConfigError, match=r"is for pyproject\.toml"):
+        config.load(write(tmp_path, "[tool.segbench.compare]\nconfidence = 0.9\n"))
 
 
 def test_pyproject(tmp_path):

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 @click.option("--cluster", metavar="COLUMN|REGEX", help="Images of one video, patient or city are drawn together.")
 @click.option("--slice", "slices", multiple=True, metavar="COLUMN|REGEX", help="Also compare on each value of this.")
 @click.option("--confidence", type=float, metavar="LEVEL", help="Of intervals and tests. [default: 0.95]")
-@click.option("--replicates", type=click.IntRange(min=100), metavar="N", help="Of the bootstrap. [default: 2000]")
-@click.option("--permutations", type=click.IntRange(min=100), metavar="N", help="Of the test. [default: 5000]")
+@click.option("--replicates", type=click.IntRange(100, 1_000_000), metavar="N", help="Of the bootstrap. [default: 2000]")
+@click.option("--permutations", type=click.IntRange(100, 1_000_000), metavar="N", help="Of the test. [default: 5000]")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Equal seeds draw equal images. [default: 0]")
 @click.option("--markdown", metavar="FILE", help="Write the report as Markdown.")
 @click.option("--html", metavar="FILE", help="Write it as one HTML page.")
@@ -68,8 +68,12 @@ def compare(runs: tuple[str, ...], lint: bool, as_json: bool, no_ci: bool, **giv
         raise click.UsageError("compare needs a BASELINE and at least one CANDIDATE")
     from segbench.comparison.profiles import is_profile
 
-    if len(runs) == 2 and all(is_profile(path) for path in runs):
+    profiles = [is_profile(path) for path in runs]
+    if len(runs) == 2 and all(profiles):
         return _profiles(runs, options, given["any_hardware"], as_json)
+    if any(profiles):
+        raise click.UsageError("profiles are compared two at a time, and not with runs")
+    _badge(given["badge"])
     comparisons = _compared(runs, options, given)
     _write(comparisons, given)
     if not no_ci and os.environ.get("GITHUB_ACTIONS") == "true":
@@ -179,9 +183,14 @@ def _compared(runs: tuple[str, ...], options: Options, given: dict[str, Any]) ->
 
 
 def _result(path: str, given: dict[str, Any]) -> Result:
+    from segbench.errors import FormatError
     from segbench.results import Result
 
     if given["gt"] is None or (Path(path) / "result.json").is_file():
+        if Path(path).is_dir() and not (Path(path) / "result.json").is_file():
+            raise FormatError(
+                "not a run folder", files=[path], hint="segbench evaluate ... -o FOLDER writes one; predictions need --gt GROUND_TRUTH"
+            )
         result = Result.load(path)
         return result.rescore(given["protocol"]) if given["protocol"] else result
     from segbench.evaluation import evaluate
@@ -193,6 +202,7 @@ def _result(path: str, given: dict[str, Any]) -> Result:
 def _lint(runs: tuple[str, ...], options: Options, given: dict[str, Any], as_json: bool) -> int:
     """Checks the gates without a candidate: that their metrics exist, and that losses beyond their tolerance could be seen."""
     from segbench.comparison.linting import lint
+    from segbench.errors import counted
 
     baseline = _result(runs[0], given) if runs else None
     findings, code = lint(options, baseline)
@@ -202,7 +212,7 @@ def _lint(runs: tuple[str, ...], options: Options, given: dict[str, Any], as_jso
     else:
         for finding in findings:
             click.echo(finding)
-        click.echo(f"{len(options.policy.gates)} gates, {len(findings)} findings")
+        click.echo(f"{counted(len(options.policy.gates), 'gate')}, {counted(len(findings), 'finding')}")
     return code
 
 
@@ -224,11 +234,19 @@ def _write(comparisons: list[Comparison], given: dict[str, Any]) -> None:
     if given["benchmark_json"]:
         texts[given["benchmark_json"]] = tables.benchmark_json(comparisons)
     if given["badge"]:
-        metric, _, file = given["badge"].rpartition("=")
+        metric, file = _badge(given["badge"])
         made = tables.badge_svg if file.endswith(".svg") else lambda *what: json.dumps(tables.badge(*what)) + "\n"
         texts[file] = made(comparisons[0].candidate, metric)
     for file, text in texts.items():
         _write_text(file, text)
+
+
+def _badge(text: str | None) -> tuple[str, str]:
+    """What --badge METRIC=FILE names."""
+    metric, _, file = (text or "").rpartition("=")
+    if text is not None and (not metric or not file.endswith((".svg", ".json"))):
+        raise click.UsageError(f"--badge {text!r} is no METRIC=FILE, where the file ends in .svg or .json")
+    return metric, file
 
 
 def _write_text(file: str, text: str) -> None:

@@ -15,6 +15,7 @@ from segbench.comparison.checks import comparable, same_predictions
 from segbench.comparison.rows import NO_GATES, Comparison, Row, mark
 from segbench.errors import ConfigError
 from segbench.gates import Gate, Policy, judge
+from segbench.gates.rules import braces
 from segbench.metrics import tasks
 from segbench.results import Result
 from segbench.significance.intervals import Resampling
@@ -84,8 +85,8 @@ def compare(
 
 
 def _compared(baseline: Result, candidate: Result, options: Options) -> Comparison:
+    check_gates(options.policy, baseline, candidate)
     policy = _of_scores(options.policy)
-    check_gates(policy, baseline, candidate)
     first, second, notes = comparable(baseline, candidate, options.intersect)
     ids = next(iter(first.evidences.values())).images.ids
     clusters = None if policy.cluster is None else tuple(labels_of(ids, policy.cluster, options.labels))
@@ -136,8 +137,8 @@ def _compared(baseline: Result, candidate: Result, options: Options) -> Comparis
 def first_run(candidate: Result | str | PathLike, options: Options) -> Comparison:
     """A candidate without a baseline: only gates on values say anything."""
     result = candidate if isinstance(candidate, Result) else Result.load(candidate)
+    check_gates(options.policy, result)
     policy = _of_scores(options.policy)
-    check_gates(policy, result)
     gates = tuple(replace(gate, max_drop=None, max_rise=None) for gate in policy.gates if (gate.min, gate.max) != (None, None))
     values = {metric: Difference(None, value) for metric, value in result.flat().items()}
     whole = [metric for task in result.tasks.values() for metric in task.metrics]
@@ -258,13 +259,26 @@ def check_gates(policy: Policy, *results: Result) -> None:
     """
     from difflib import get_close_matches
 
-    known: dict[str, None] = {}
-    for result in results:
-        known |= dict.fromkeys(result.flat())
-    known |= dict.fromkeys(_catalogue())
-    for gate in _of_scores(policy).gates:
-        if gate.if_missing == "fail" and not any(gate.fits(metric) for metric in known):
-            close = get_close_matches(gate.metric, known, 2, 0.6)
+    from segbench.comparison.profiles import check_cost
+    from segbench.metrics.catalogue import every
+
+    held = {metric: None for result in results for metric in result.flat()}
+    known = held | dict.fromkeys(every())
+    told = {metric.partition("/")[0] for metric in held}
+
+    def fits(gate: Gate) -> bool:
+        if any(gate.fits(metric) for metric in known):
+            return True
+        # classes are known from results alone
+        patterns = (pattern.rpartition("/")[0] for pattern in braces(gate.metric))
+        return any(family in known and family.partition("/")[0] not in told for family in patterns)
+
+    for gate in policy.gates:
+        if gate.metric.startswith("perf/"):
+            check_cost(gate)
+        elif gate.if_missing == "fail" and not fits(gate):
+            named = gate.metric.rpartition("/")[2]
+            close = get_close_matches(gate.metric, known, 2, 0.6) or [metric for metric in known if metric.rpartition("/")[2] == named][:3]
             where = f"{gate.source}: " if gate.source else ""
             raise ConfigError(
                 f"{where}no metric fits the gate on {gate.metric!r}",
@@ -275,12 +289,6 @@ def check_gates(policy: Policy, *results: Result) -> None:
 def _of_scores(policy: Policy) -> Policy:
     """The gates on scores: one file may hold those on profiles too."""
     return replace(policy, gates=tuple(gate for gate in policy.gates if not gate.metric.startswith("perf/")))
-
-
-def _catalogue() -> list[str]:
-    from segbench.metrics.catalogue import METRICS
-
-    return list(METRICS)
 
 
 def _direction(metric: str) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from segbench.comparison.rows import NO_GATES, mark, outcome_document
 from segbench.errors import SHOWN, ComparabilityError, ConfigError
-from segbench.gates import Outcome, Policy, judge, status_of
+from segbench.gates import Gate, Outcome, Policy, judge, status_of
 from segbench.profiling.profiles import Profiles, runtime, workload
 from segbench.profiling.records import Record
 from segbench.significance import draws
@@ -102,11 +102,10 @@ def compare_profiles(
         ConfigError: a gate on a cost that does not exist.
     """
     first, second = (side if isinstance(side, Profiles) else Profiles.load(side) for side in (baseline, candidate))
-    for gate in policy.gates:
-        if gate.metric.startswith("perf/") and not any(gate.fits(metric) for metric in METRICS):
-            raise ConfigError(f"{gate.source}: no cost fits {gate.metric!r}".removeprefix(": "), hint=f"one of: {', '.join(METRICS)}")
-    pairs, notes = _pairs(first, second, any_hardware)
     gates = tuple(gate for gate in policy.gates if gate.metric.startswith("perf/"))
+    for gate in gates:
+        check_cost(gate)
+    pairs, notes = _pairs(first, second, any_hardware)
     rows: list[CostRow] = []
     outcomes: list[Outcome] = []
     for where, (old, new) in pairs.items():
@@ -122,6 +121,16 @@ def compare_profiles(
                 CostRow(where, metric, before, after, change or 0.0, low, high, row.p, row.reason, mark(row, False, policy.confidence))
             )
     return ProfileComparison(rows, outcomes, notes, policy)
+
+
+def check_cost(gate: Gate) -> None:
+    """Refuses a gate on a cost that does not exist.
+
+    Raises:
+        ConfigError: the hint names those that do.
+    """
+    if not any(gate.fits(metric) for metric in METRICS):
+        raise ConfigError(f"{gate.source}: no cost fits {gate.metric!r}".removeprefix(": "), hint=f"one of: {', '.join(METRICS)}")
 
 
 def _pairs(first: Profiles, second: Profiles, any_hardware: bool) -> tuple[dict[str, tuple[Record, Record]], list[str]]:

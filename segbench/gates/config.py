@@ -27,6 +27,9 @@ from segbench.gates.rules import (
 
 FILES = ("segbench.toml", "pyproject.toml")
 
+MOST_DRAWS = 1_000_000
+"""Replicates and permutations at most: more would say nothing that these do not."""
+
 _HEADER = re.compile(r"^\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"^\s*[\"']?([\w.-]+)[\"']?\s*=")
 
@@ -64,7 +67,7 @@ def load(path: str | PathLike) -> Policy:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
         document = tomllib.loads(text)
     except OSError as error:
         raise FormatError(f"the configuration cannot be read: {error.strerror}", files=[str(file)]) from error
@@ -108,6 +111,9 @@ def parse(document: Mapping[str, Any], lines: Lines) -> Policy:
         ConfigError: an unknown key, or a value that means nothing.
     """
     for key in document:
+        if key == "tool" and not lines.prefix:
+            hint = "here the tables are [compare], [[gates]], [[acknowledge]]"
+            raise ConfigError(f"{lines.where('')}: [tool.segbench] is for pyproject.toml", hint=hint)
         if key not in _TABLES:
             raise _unknown(key, _TABLES, lines.where(key) if (lines.prefix + key, 0, "") in lines.places else lines.where("", 0, key))
     settings = _table(document.get("compare", {}), lines.where("compare"))
@@ -188,11 +194,11 @@ def parse_setting(key: str, value: Any, where: str) -> Any:
     if key in _WORDS:
         return _word(key, value, where)
     if key == "confidence":
-        if not isinstance(value, float) or not 0.5 <= value < 1:
-            raise ConfigError(f"{where}: confidence is {value!r}", hint="a number such as 0.95")
+        if not isinstance(value, float) or not 0.5 <= value <= 0.999:
+            raise ConfigError(f"{where}: confidence is {value!r}", hint="a number from 0.5 to 0.999, such as 0.95")
         return value
     if key in ("replicates", "permutations"):
-        return _whole(key, value, 100, where)
+        return _whole(key, value, 100, where, MOST_DRAWS)
     if key == "seed":
         return _whole(key, value, 0, where)
     if key == "slices":
@@ -225,9 +231,9 @@ def _word(key: str, value: Any, where: str) -> str:
     return value
 
 
-def _whole(key: str, value: Any, least: int, where: str) -> int:
-    if type(value) is not int or value < least:
-        raise ConfigError(f"{where}: {key} is {value!r}", hint=f"a whole number from {least} on")
+def _whole(key: str, value: Any, least: int, where: str, most: int | None = None) -> int:
+    if type(value) is not int or value < least or (most is not None and value > most):
+        raise ConfigError(f"{where}: {key} is {value!r}", hint=f"a whole number from {least} {'on' if most is None else f'to {most}'}")
     return value
 
 

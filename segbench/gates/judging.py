@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -66,7 +66,7 @@ def judge(
         found = sliced.get(gate.slice, {}) if gate.slice is not None else rows
         fitting = [metric for metric in found if gate.fits(metric) and support.get(metric, gate.min_support) >= gate.min_support]
         if not fitting:
-            outcomes.append(_missing(gate))
+            outcomes.append(_missing(gate, any(gate.fits(metric) for metric in found), sliced))
             continue
         judged = [
             _acknowledged(outcome, found[metric], policy.acknowledged, higher_is_better(metric), day)
@@ -99,10 +99,16 @@ def significant(difference: Difference, level: float, corrected: bool = True) ->
     return p is not None and p <= 1 - level + 1e-12
 
 
-def _missing(gate: Gate) -> Outcome:
-    where = f" on slice {gate.slice!r}" if gate.slice is not None else ""
+def _missing(gate: Gate, rare: bool, slices: Collection[str]) -> Outcome:
+    if rare:
+        told = f"no class of {gate.metric} is in {gate.min_support} images of the ground truth"
+    elif gate.slice is not None and gate.slice not in slices:
+        known = f"there are {', '.join(slices)}" if slices else 'what gives slices is named by slices = ["COLUMN|REGEX"] or --slice'
+        told = f"no slice is called {gate.slice!r}; {known}"
+    else:
+        told = f"these runs have no metric {gate.metric}" + (f" on slice {gate.slice!r}" if gate.slice is not None else "")
     status = {"fail": "failed", "warn": "warned", "skip": "skipped"}[gate.if_missing]
-    return Outcome(gate, gate.metric, _rule(gate), status, f"these runs have no metric {gate.metric}{where}")
+    return Outcome(gate, gate.metric, _rule(gate), status, told)
 
 
 def _rule(gate: Gate) -> str:

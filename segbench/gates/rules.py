@@ -36,6 +36,8 @@ class Tolerance:
         amount, unit = _amount(text, where, "0.5pt or 2%")
         if amount < 0:
             raise ConfigError(f"{where}: {text!r} is negative; a tolerance says how much worse is still fine")
+        if unit == "pt" and amount > 100:
+            raise ConfigError(f"{where}: {text!r} would never be reached", hint="values are between 0 and 100pt")
         return cls(amount / 100, unit == "%", str(text).strip())
 
     def of(self, baseline: float) -> float:
@@ -52,6 +54,8 @@ def level(text: object, where: str) -> float:
     amount, unit = _amount(text, where, "78pt")
     if unit == "%":
         raise ConfigError(f"{where}: {text!r} is relative, but relative to what?", hint=f"write {amount:g}pt for a value of {amount:g} %")
+    if abs(amount) > 100:
+        raise ConfigError(f"{where}: no value reaches {text!r}", hint="values are between 0 and 100pt")
     return amount / 100
 
 

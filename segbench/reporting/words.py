@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from segbench.errors import counted
+
 if TYPE_CHECKING:
     from segbench.comparison import Comparison, Row
     from segbench.results import Result
@@ -18,7 +20,7 @@ MEANINGS = {
     "-": "worse",
     "~": "within chance",
     "=": "the same",
-    "x": "not comparable",
+    "x": "only in one of the runs",
     "!": "has no value any more",
 }
 """Marks of rows."""
@@ -57,21 +59,18 @@ def headline(comparison: Comparison) -> str:
     if not outcomes:
         return f"{names}: no gates"
     if failed:
-        return f"{names}: {failed} of {_checks(len(outcomes))} failed"
+        return f"{names}: {failed} of {counted(len(outcomes), 'gate check')} failed"
     if comparison.status == "inconclusive":
         unsure = sum(outcome.unsure for outcome in outcomes)
         return f"{names}: no gate check failed, but {unsure} of {len(outcomes)} could not tell"
-    return f"{names}: {_checks(len(outcomes))} passed"
-
-
-def _checks(number: int) -> str:
-    return f"{number} gate check{'' if number == 1 else 's'}"
+    return f"{names}: {counted(len(outcomes), 'gate check')} passed"
 
 
 def footnote(comparison: Comparison) -> str:
     """On what and how: one line."""
     method = comparison.method
-    parts = [f"{method['num_images']} images" + (f" in {method['num_clusters']} clusters" if method.get("num_clusters") else "")]
+    clusters = f" in {counted(method['num_clusters'], 'cluster')}" if method.get("num_clusters") else ""
+    parts = [counted(method["num_images"], "image") + clusters]
     if comparison.identical:
         parts.append("identical predictions")
     elif "replicates" in method:
