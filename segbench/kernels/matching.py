@@ -90,7 +90,7 @@ def match_pairs(
 
 @kernel(
     types.void(
-        *(ro(I8), ro(I8), ro(I8), ro(I8), ro(I4), ro(I4), ro(F8), ro(U8, 2), ro(U8, 2), ro(U1, 2), ro(I8, 2), ro(I8), ro(F8)),
+        *(ro(I8), ro(I8), ro(I8), ro(I8), ro(I4), ro(I4), ro(F8), ro(U8, 2), ro(U8, 2), ro(U1, 2), ro(U1, 2), ro(I8, 2), ro(I8), ro(F8)),
         *(rw(I8, 3), rw(I8), rw(I8), rw(F8, 2), rw(I8, 2), rw(F8, 5), rw(F8, 4), rw(F8, 5)),
     )
 )
@@ -102,8 +102,9 @@ def accumulate_curves(
     near_ranks,
     ranks,
     scores,
-    true,
-    false,
+    matched,
+    ignored,
+    near_outside,
     outside,
     num_gt,
     max_detections,
@@ -127,8 +128,8 @@ def accumulate_curves(
         order: int64[D]. ranks: int32[D'], place within image and category. scores: float64[D'].
         near: int64[S], ascending: which of `order` overlap a ground truth.
         near_starts: int64[K + 1]: those of category k are `near[near_starts[k]:near_starts[k + 1]]`. near_ranks: int32[S], their ranks.
-        true, false: uint64[S, A], bit t is threshold t: a true or a false positive there, or neither; T <= 64.
-        outside: uint8[D', A], ignored where unmatched.
+        matched, ignored: uint64[S, A], bit t is threshold t; T <= 64.
+        outside: uint8[D', A], ignored where unmatched. near_outside: uint8[S, A], the same of `near`.
         num_gt: int64[K, A], ground truths that count.
         max_detections: int64[M], per image and category. recall_thresholds: float64[R], ascending.
         far: int64[A, M, N + 1], scratch, N the most of `near` of a category: the other detections before each of them that count.
@@ -167,18 +168,22 @@ def accumulate_curves(
                 for row in range(first, last):
                     if near_ranks[row] >= max_detections[limit]:
                         continue
-                    if false[row, area] == every_bit:
+                    true = matched[row, area] & ~ignored[row, area]
+                    false = ~(matched[row, area] | ignored[row, area]) & every_bit
+                    if near_outside[row, area]:
+                        false = U8(0)
+                    if false == every_bit:
                         everywhere += 1
                         continue
                     for threshold in range(len(hits)):
-                        if (true[row, area] >> U8(threshold)) & U8(1):
+                        if (true >> U8(threshold)) & U8(1):
                             index = hits[threshold] + 1
                             hits[threshold] = index
                             others = misses[threshold] + everywhere + far[area, limit, row - first]
                             precisions[threshold, index] = index / (others + index + 2.220446049250313e-16)
                             rows[threshold, index] = row
                         else:
-                            misses[threshold] += I8((false[row, area] >> U8(threshold)) & U8(1))
+                            misses[threshold] += I8((false >> U8(threshold)) & U8(1))
                 for threshold in range(len(hits)):
                     count = hits[threshold]
                     out_recall[threshold, category, area, limit] = count / total

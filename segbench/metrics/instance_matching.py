@@ -168,12 +168,10 @@ def curves(matches: Matches, scores: NDArray[np.float64], rules: InstanceRules, 
     near = np.flatnonzero(matches.rows[matches.order] >= 0)
     near_starts = np.searchsorted(near, matches.starts)
     scratch = num_thresholds, int(np.diff(near_starts).max(initial=0)) + 1
-    every_bit = np.uint64((1 << num_thresholds) - 1)
-    true = matches.matched & ~matches.ignored
-    false = np.where(matches.outside[matches.detections] > 0, np.uint64(0), ~(matches.matched | matches.ignored) & every_bit)
     matching.accumulate_curves(
-        *(matches.starts, matches.order, near, near_starts, matches.ranks[matches.detections], matches.ranks, scores, true, false),
-        *(matches.outside, matches.num_gt, limits, np.ascontiguousarray(recall_thresholds, np.float64)),
+        *(matches.starts, matches.order, near, near_starts, matches.ranks[matches.detections], matches.ranks, scores),
+        *(matches.matched, matches.ignored, matches.outside[matches.detections], matches.outside, matches.num_gt, limits),
+        np.ascontiguousarray(recall_thresholds, np.float64),
         *(np.empty((num_areas, len(limits), scratch[1]), np.int64), *np.empty((2, num_thresholds), np.int64)),
         *(np.empty(scratch), np.empty(scratch, np.int64)),
         *(precision, recall, at_scores),
