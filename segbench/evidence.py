@@ -238,11 +238,11 @@ def _canonical(parts: Sequence[Evidence]) -> Evidence:
     sizes = np.concatenate([part.images.sizes for part in parts])
     offsets = np.cumsum([0, *(len(part.images) for part in parts)])
     tables = {
-        name: {column: np.concatenate([part.tables[name][column] for part in parts]) for column in parts[0].tables[name]}
+        name: {column: _end_to_end([part.tables[name][column] for part in parts]) for column in parts[0].tables[name]}
         for name in parts[0].tables
     }
     for name, table in tables.items():
-        table["image"] += np.repeat(offsets[:-1], [len(part.tables[name]["image"]) for part in parts]).astype(np.int32)
+        table["image"] = table["image"] + np.repeat(offsets[:-1], [len(part.tables[name]["image"]) for part in parts]).astype(np.int32)
     ranking = sorted(range(len(ids)), key=lambda row: _rank(ids[row], int(order[row])))
     first_of: dict[ImageId, int] = {}
     keep = [row for row in ranking if first_of.setdefault(ids[row], row) == row]
@@ -264,6 +264,19 @@ def _canonical(parts: Sequence[Evidence]) -> Evidence:
         table["image"] = table["image"].astype(np.int32)
     images = Images(tuple(ids[row] for row in keep), order[keep], sizes[keep])
     return Evidence(parts[0].task, parts[0].num_classes, images, tables, repeated)
+
+
+def _end_to_end(columns: Sequence[NDArray]) -> NDArray:
+    """All of them in one array: a view where they lie behind one another in another array, as parts of one file do, else a copy."""
+    first = columns[0]
+    at = first.__array_interface__["data"][0]
+    for column in columns:
+        interface = column.__array_interface__
+        if first.base is None or column.base is not first.base or interface["strides"] is not None or interface["data"][0] != at:
+            return np.concatenate(columns)
+        at += column.nbytes
+    view = np.lib.stride_tricks.as_strided(first, (sum(map(len, columns)), *first.shape[1:]), writeable=False)
+    return view if all(column.dtype == first.dtype for column in columns) else np.concatenate(columns)
 
 
 def _check_repeats(ids: list[ImageId], sizes: NDArray, tables: Tables, first_of: dict[ImageId, int]) -> None:

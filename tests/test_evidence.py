@@ -125,3 +125,16 @@ def test_damaged_evidence_is_named(damage):
 
 def _header(arrays, **changes):
     return np.frombuffer(json.dumps(json.loads(bytes(arrays["header"])) | changes).encode(), np.uint8)
+
+
+def test_parts_of_one_column_are_joined_without_a_copy():
+    column = np.arange(12.0).reshape(6, 2)
+    parts = [column[:2], column[2:5], column[5:]]
+    joined = evidence._end_to_end(parts)
+    assert np.shares_memory(joined, column)
+    np.testing.assert_array_equal(joined, column)
+    others = parts[::-1], [column[:2], column[3:]], [column[:, :1], column[:, 1:]], [column[:2].copy(), column[2:].copy()]
+    for other in (*others, [column[:3], column[3:].astype(np.float32)]):
+        joined = evidence._end_to_end(other)
+        assert not np.shares_memory(joined, column)
+        np.testing.assert_array_equal(joined, np.concatenate(other))

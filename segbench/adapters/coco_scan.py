@@ -21,7 +21,7 @@ ROW = 2**16
 """Bytes in which a row is looked for first, so that not the whole file is."""
 TEMPLATES = 64
 """Changes of the rows' form within a file, after which it is decoded the slow way."""
-SMALL = 4 * 2**20
+SMALL = 2**20
 """Bytes of a file below which decoding is as fast as loading the kernel."""
 
 _BOX = {f"bbox.{place}": (NUMBER, "box", place) for place in range(4)}

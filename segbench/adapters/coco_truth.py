@@ -136,8 +136,12 @@ class _Outline(msgspec.Struct):
 
 @lru_cache(maxsize=1)
 def _parsed(path: str, size: int, modified: int) -> Truth:
-    with open(path, "rb") as file:
-        data = file.read()
+    buffer = np.zeros(size + 2, np.uint8)  # a large array comes in large pages, and two zeros stand behind the text
+    with open(path, "rb", buffering=0) as file:
+        filled = 0
+        while filled < size and (more := file.readinto(buffer[filled:size].data)):
+            filled += more
+    data = buffer[:filled].data
     try:
         if size >= coco_scan.SMALL:
             outline = msgspec.json.decode(data, type=_Outline)
@@ -146,7 +150,7 @@ def _parsed(path: str, size: int, modified: int) -> Truth:
                 return Truth(outline.images, Annotations(*scanned), outline.categories)
         found = msgspec.json.decode(data, type=_File)
     except NOT_JSON as error:
-        raise wrong(error, data, path) from None
+        raise wrong(error, bytes(data), path) from None
     return Truth(found.images, _columns(found.annotations, path), found.categories)
 
 

@@ -59,14 +59,14 @@ def load_segbench() -> tuple[str, Callable[..., dict[str, Any]]]:
     """Its one function."""
     import segbench
 
-    def evaluate(work: Work, workers: int = 1) -> dict[str, Any]:
+    def evaluate(work: Work, workers: int = 1, analysis: bool = False) -> dict[str, Any]:
         options = work["options"]
         asked: dict[str, Any] = {}
         if work["task"] == "semantic":
             asked = {"num_classes": options["classes"], "ignore_index": VOID}
         elif work["task"] == "instance":
             asked = {"metrics": [f"{options['family']}/*"]} | ({"protocol": "lvis"} if options.get("lvis") else {})
-        result = segbench.evaluate(work["preds"], work["gt"], workers=workers, **asked)
+        result = segbench.evaluate(work["preds"], work["gt"], workers=workers, analysis=analysis, **asked)
         metrics = result.tasks[work["task"]].metrics
         found = [metrics[name].value for name in VALUES[work["task"]](work)]
         return {"values": [-1.0 if value is None else value for value in found], "timing": result.timing}

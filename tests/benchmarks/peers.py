@@ -33,9 +33,10 @@ def main() -> int:
     parser.add_argument("work", type=json.loads, help="what generate.py prints")
     parser.add_argument("--warm", type=json.loads, help="a small work that is evaluated before the clock starts")
     parser.add_argument("--workers", type=int, help="segbench alone")
+    parser.add_argument("--analysis", action="store_true", help="segbench alone: also where AP is lost")
     arguments = parser.parse_args()
     work: Work = arguments.work
-    extra = {"workers": arguments.workers} if arguments.workers else {}
+    extra = ({"workers": arguments.workers} if arguments.workers else {}) | ({"analysis": True} if arguments.analysis else {})
     try:
         version, evaluate = peers_of(work["task"])[arguments.peer].load()
     except ImportError as error:

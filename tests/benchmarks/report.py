@@ -52,6 +52,9 @@ def markdown(report: Report) -> str:
         lines += ["", *_contestants(name, workload["contestants"])]
         if stages := workload.get("stages"):
             lines += ["", *_stages(stages)]
+        if analysed := workload.get("analysis_cpu_s"):
+            usual = workload["contestants"]["segbench"]["engine_cpu_s"]
+            lines += ["", f"With `--analysis`: {analysed:.3f} CPU s, {analysed / usual:.1f} times as much."]
         if scaled := workload.get("scaling"):
             lines += ["", _scaling(name, scaled)]
     if start := report.get("start_up"):

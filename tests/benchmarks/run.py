@@ -209,7 +209,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--count", type=int, help="images of each workload (default: see generate.py)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", help="which of them; all where left out")
-    parser.add_argument("--no-scaling", action="store_true", help="leave out the runs with two workers, and the stages")
+    parser.add_argument("--no-scaling", action="store_true", help="leave out two workers, stages and the analysis")
     parser.add_argument("--add", action="store_true", help="keep the other workloads of the reports that are there")
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="the Python whose environment has segbench")
     parser.add_argument("--peers-python", type=Path, default=Path(sys.executable), help="the Python whose environment has the peers")
@@ -252,6 +252,7 @@ def main() -> None:
             if not options.no_scaling:
                 if task == "instance":
                     workload["stages"] = stages(bench, work)
+                    workload["analysis_cpu_s"] = bench.engine(SEGBENCH, work, "--analysis").output["engine_cpu_s"]
                 if name in TWO_WORKERS:
                     workload["scaling"] = scaling(bench, work, options.rounds)
             report["workloads"][name] = workload
