@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from segbench.adapters.base import Request, Role
 from segbench.adapters.pairing import pair
 from segbench.adapters.panoptic_parts import CONFIDENCE, OVERLAP, STUFF_AREA_PX, merged_parts, write_coco_panoptic
 from segbench.datasets import Dataset
-from segbench.errors import ConfigError, InputError, counted
+from segbench.errors import ConfigError, FormatError, InputError, counted
 from segbench.metrics.panoptic_segments import check_segments, segment_table
 from segbench.opening import check_exists, open_side, resolved_dataset, told_formats
-from segbench.samples import PanopticMap
+from segbench.samples import ImageId, PanopticMap
 
 Progress = Callable[[int, int], None]
 
@@ -60,7 +61,11 @@ def convert(
     check_exists(source, *(() if instances is None else (instances,)))
     task = "panoptic" if instances is None else "semantic"
     role: Role = "gt" if ground_truth else "pred"
-    _, entry, _ = told_formats(source, source, task, format, format)
+    try:
+        _, entry, _ = told_formats(source, source, task, format, format)
+    except FormatError as error:
+        hint = error.hint if instances else "label maps become panoptic with --instances, a file of scored instances"
+        raise FormatError(error.message, files=error.files, hint=hint, code=error.code) from error
     labels = resolved_dataset(source, entry, dataset, None, None, say)
     opened = open_side(source, Request(role, labels, id_space, maps=maps, asked=format), task, entry)
     _check_target(Path(target), source, opened)
@@ -73,7 +78,7 @@ def convert(
         say(things.said)
         samples = _merged(opened, things, labels, overlap, stuff_area_px, confidence, say)
     try:
-        return write_coco_panoptic(_counted(samples, len(opened.keys), progress), labels, target)
+        return write_coco_panoptic(_named(samples, opened.keys, progress), labels, target)
     except OSError as error:
         raise InputError(
             f"the panoptic files cannot be written: {error.strerror or error}", files=[str(target)], hint="choose another TARGET"
@@ -92,11 +97,14 @@ def _checked(sample: PanopticMap, role: str, dataset: Dataset) -> PanopticMap:
     return sample
 
 
-def _counted(samples: Iterator[PanopticMap], total: int, progress: Progress) -> Iterator[PanopticMap]:
+def _named(samples: Iterator[PanopticMap], keys: Sequence[ImageId], progress: Progress) -> Iterator[PanopticMap]:
+    """The samples, and how many are done. Names of files that are numbers become numbers, as the image ids of COCO are."""
+    numbers = [int(key) for key in keys if isinstance(key, int) or key.isdecimal()]
+    numbered = len(set(numbers)) == len(keys)
     for done, sample in enumerate(samples):
-        progress(done, total)
-        yield sample
-    progress(total, total)
+        progress(done, len(keys))
+        yield replace(sample, id=int(sample.id)) if numbered else sample
+    progress(len(keys), len(keys))
 
 
 def _merged(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,54 @@ def test_command_and_refusals(parts, capsys):
     with pytest.raises(InputError, match="no such file"):
         convert(parts / "labels", parts / "out.json", instances=parts / "nowhere.json", dataset=parts / "mini.json")
     assert not Path(parts / "out2.json").exists()
+
+
+def test_names_that_are_numbers_are_image_ids(parts):
+    for number in (1, 2):
+        (parts / "labels" / f"{number}.png").rename(parts / "labels" / f"{number:012d}.png")
+    options = {"instances": parts / "results.json", "dataset": parts / "mini.json", "stuff_area_px": 1}
+    said = []
+    target = convert(parts / "labels", parts / "out.json", say=said.append, **options)
+    document = json.loads(target.read_text())
+    assert [row["image_id"] for row in document["annotations"]] == [1, 2]
+    assert [row["file_name"] for row in document["annotations"]] == ["000000000001.png", "000000000002.png"]
+    assert not any("no instances" in line or "no label map" in line for line in said)
+    shutil.copy(parts / "labels" / "000000000001.png", parts / "labels" / "01.png")  # two numbers that are one
+    document = json.loads(convert(parts / "labels", parts / "again.json", say=said.append, **options).read_text())
+    assert [row["image_id"] for row in document["annotations"]] == ["000000000001", "000000000002", "01"]
+    assert "no instances for 2 of 3 label maps: only stuff there" in said
+    assert "warning: no label map for 1 image with instances: left out, such as 1" in said
+
+
+def test_images_of_one_name_in_several_folders_stay_apart(parts):
+    labels = np.asarray(Image.open(parts / "labels" / "1.png"))
+    for folder in ("0001", "0002"):
+        (parts / "maps" / folder).mkdir(parents=True)
+        ids = np.stack([labels, labels * 0, labels * 0], -1)
+        Image.fromarray(ids if folder == "0001" else ids[::-1].copy()).save(parts / "maps" / folder / "000000.png")
+    target = convert(parts / "maps", parts / "out.json", dataset=parts / "mini.json", format="panoptic-channels")
+    document = json.loads(target.read_text())
+    assert [row["file_name"] for row in document["annotations"]] == ["0001_000000.png", "0002_000000.png"]
+    assert segbench.evaluate(target, parts / "maps", dataset=parts / "mini.json", gt_format="panoptic-channels").value("panoptic/pq") == 1.0
+
+
+def test_what_cannot_be_converted(parts):
+    with pytest.raises(InputError, match="for the task semantic and not for panoptic") as caught:
+        convert(parts / "labels", parts / "out.json", dataset=parts / "mini.json")
+    assert "--instances" in str(caught.value)
+    made = convert(parts / "labels", parts / "out.json", instances=parts / "results.json", dataset=parts / "mini.json")
+    for target in (made, parts / "out" / ".." / "out.json"):
+        with pytest.raises(ConfigError, match="the target is the source"):
+            convert(made, target)
+    (parts / "taken").write_text("a file")
+    with pytest.raises(InputError, match="cannot be written"):
+        convert(made, parts / "taken" / "out.json")
+
+
+def test_unknown_kinds_stay_unknown(parts):
+    rows = tuple(datasets.LabelClass(id=10 * (n + 1), name=name) for n, (name, _) in enumerate(CLASSES))
+    dataset = datasets.Dataset(name="kinds", tasks=("panoptic",), classes=rows)
+    source = {"a": (np.full((4, 5), 7), [{"id": 7, "category_id": 10}])}
+    document = json.loads(convert(source, parts / "kinds.json", dataset=dataset).read_text())
+    assert "isthing" not in document["categories"][0]
+    assert segbench.evaluate(parts / "kinds.json", source, dataset=dataset).value("panoptic/pq_things") is None
