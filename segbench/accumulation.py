@@ -180,7 +180,7 @@ class Accumulation:
             predictions={"format": "array", "count": count, "digest": None, "said": "arrays of a training loop"},
             images={"count": count, "missing": [], "extra": []},
             model={"name": self.name},
-            warnings=tasks.suspicions(self.task, evidence, self.dataset),
+            warnings=tasks.suspicions(self.task, evidence, self.dataset, rules),
             command="segbench.accumulator",
             environment=environment(),
             timing={},

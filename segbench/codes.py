@@ -30,10 +30,12 @@ CODES = {
     "SB164": "an alpha channel in a label file",
     "SB165": "a 16-bit RGB file",
     "SB170": "a polygon or annotation without a mask",
+    "SB171": "an area that is none",
     "SB172": "a missing or impossible box",
     "SB180": "float values that are neither labels nor unambiguous scores",
     "SB181": "the axes of an array are ambiguous",
     "SB182": "an archive with several arrays, none of which is the labels",
     "SB191": "a pickle, which can run code when it is read",
     "SB192": "a file or archive beyond the size limits, or a path that leads outside its folder",
+    "SB199": "predictions without a single detection",
 }

@@ -183,7 +183,7 @@ def evaluate(
         warnings.append(f"{counted(evidence.repeated, 'image')} given again with equal contents: counted once")
     evidences = tasks.views(evidence, labels) if task == "all" else {chosen: evidence}
     scored = {name: score(name, evidences[name], labels, every_rules[name]) for name in wanted}
-    warnings += tasks.suspicions(chosen, evidence, labels)
+    warnings += tasks.suspicions(chosen, evidence, labels, rules)
     for warning in warnings:
         say(f"warning: {warning}")
     prints = {key: value for outcome in accumulated for key, value in outcome.fingerprints.items()}

@@ -242,6 +242,11 @@ def two_points(folder: Path) -> list[str]:
     return instances(folder, gt={"segmentation": [[1, 1, 2, 2]]})
 
 
+@case("SB171")
+def negative_area(folder: Path) -> list[str]:
+    return instances(folder, gt={"area": -5})
+
+
 @case("SB172")
 def no_box(folder: Path) -> list[str]:
     return [*instances(folder, {"bbox": [2, 1, 4]}), "--metrics", "bbox/*"]

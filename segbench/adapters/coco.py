@@ -160,6 +160,15 @@ def ground_truth(truth: Truth, request: Request, path: str) -> CocoInstances:
         segmentations = None
         if not np.isfinite(boxes).all():
             raise FormatError("annotations have neither masks nor boxes", files=[path], hint="add segmentation or bbox", code="SB172")
+    wrong = np.flatnonzero((areas != -1) & ~((areas >= 0) & (areas < np.inf)))
+    if len(wrong):
+        raise FormatError(
+            f"annotation {annotations.ids[rows[wrong[0]]]} (image {images[rows[wrong[0]]]}) has an area of {areas[wrong[0]]:g}",
+            files=[path],
+            count=len(wrong),
+            hint="leave the area out: it is then taken from the mask",
+            code="SB171",
+        )
     if (areas == -1).any():
         notes.append("annotations without an area: it is taken from the mask or box")
     if (crowds < 0).any():
@@ -238,6 +247,10 @@ def _score_notes(scores: NDArray[np.float64]) -> list[str]:
         notes.append(
             "scores are above 1" + (": percent? Ranking is the same, thresholds and calibration are not" if percent else "") + " [SB140]"
         )
+    if not len(scores):
+        notes.append("there is no detection at all: every average precision is 0 [SB199]")
+    elif scores.min() < 0:
+        notes.append("scores are below 0: ranking needs no more, thresholds and calibration do [SB140]")
     if len(scores) > 1 and scores.min() == scores.max():
         notes.append(f"all scores are {scores[0]:g}: precision over recall then depends on the order of the file alone [SB141]")
     return notes
@@ -249,7 +262,9 @@ def open_results(path: Path, request: Request) -> CocoInstances:
 
 
 def open_truth(path: Path, request: Request) -> CocoInstances:
-    """Opens a ground-truth file."""
+    """Opens a ground-truth file; as predictions it is a results file that also lists images and categories."""
+    if request.role == "pred":
+        return open_results(path, request)
     file = json_in(path)
     truth = coco_truth.read_truth(file)
     coco_truth.forget_truth()
@@ -269,6 +284,8 @@ def memory_dataset(value: Mapping[str, Any]) -> Dataset:
 
 def open_memory(value: Any, request: Request, name: str) -> CocoInstances:
     """Detections (a list of dicts) or ground truth (a dict with images, annotations, categories) in memory."""
+    if isinstance(value, Mapping) and request.role == "pred":
+        value = value["annotations"]
     if isinstance(value, Mapping):
         return ground_truth(coco_truth.truth_of(value, name), request, name)
     return predictions(coco_json.results_of(value, name), request, name)

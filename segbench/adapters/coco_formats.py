@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def _head(path: Path) -> bytes:
     if not path.is_file() or path.suffix.lower() != ".json":
         return b""
     with open(path, "rb") as file:
-        return file.read(HEAD).lstrip()
+        return file.read(HEAD).removeprefix(codecs.BOM_UTF8).lstrip()
 
 
 def sniff_results(path: Path) -> tuple[float, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,7 @@ from segbench.samples import ImageId
 CHUNK = 8 * 2**20
 """Bytes of a results file that are decoded at a time."""
 
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError)
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _FIELDS = {"score": "SB140", "image_id": "SB122", "category_id": "SB110", "segmentation": "SB102", "bbox": "SB172"}
 
@@ -120,9 +122,13 @@ class _Builder:
             raise FormatError(f"detection {index} has no score", files=[self.file], hint="average precision ranks by score", code="SB140")
         images = [row.image_id for row in rows]
         integers = all(type(image) is int for image in images)
-        self.images.append(_int64(images, "image_id", self.file) if integers else [image_id_of(image, self.file) for image in images])
+        self.images.append(
+            int64_of(images, "image_id", self.file, lambda row: f"detection {self.count + row}")
+            if integers
+            else [image_id_of(image, self.file) for image in images]
+        )
         of = self.columns_of
-        of["categories"].append(_categories([row.category_id for row in rows], self.file))
+        of["categories"].append(_categories([row.category_id for row in rows], self.file, self.count))
         of["scores"].append(np.array(scores, np.float64))
         of["boxes"].append(self._boxes([row.bbox for row in rows]))
         segmentations = [row.segmentation for row in rows]
@@ -210,29 +216,46 @@ def limited(sizes: NDArray[np.int64]) -> NDArray[np.int32]:
     return np.clip(sizes, -1, 2**31 - 1).astype(np.int32)
 
 
-def _int64(values: Sequence[Any], field: str, file: str) -> NDArray[np.int64]:
+def _whole_number(value: Any) -> bool:
+    return abs(value) < (2**63 if isinstance(value, int) else 2**53) and value == int(value)
+
+
+def int64_of(values: Sequence[Any], field: str, file: str, name: Callable[[int], str]) -> NDArray[np.int64]:
+    """Whole numbers, also where they are written with a point.
+
+    Args:
+        name: What a row is called in messages.
+
+    Raises:
+        FormatError: a number that is not whole, or beyond 64 bits.
+    """
     try:
-        array = np.array(values)
+        array = np.array(values or np.zeros(0, np.int64))
     except OverflowError:
         array = np.zeros(1, object)
     if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.floor(array)).all() and (abs(array) < 2**53).all():
         array = array.astype(np.int64)
     if array.dtype != np.int64:
-        raise FormatError(f"a {field} that is no whole number within 64 bits", files=[file], code=_FIELDS[field])
+        bad = next((row for row, value in enumerate(values) if not _whole_number(value)), 0)
+        raise FormatError(f"the {field} of {name(bad)} is no whole number within 64 bits: {values[bad]}", files=[file], code=_FIELDS[field])
     return array
 
 
-def _categories(values: Sequence[Any], file: str) -> NDArray:
+def _categories(values: Sequence[Any], file: str, first: int) -> NDArray:
     """Category ids; as they are where some are names."""
-    if any(type(value) is str for value in values):
-        return np.array([value if type(value) is str else int(_int64([value], "category_id", file)[0]) for value in values], object)
-    return _int64(values, "category_id", file)
+    numbers = [row for row, value in enumerate(values) if type(value) is not str]
+    found = int64_of([values[row] for row in numbers], "category_id", file, lambda row: f"detection {first + numbers[row]}")
+    if len(numbers) == len(values):
+        return found
+    mixed = np.array(values, object)
+    mixed[numbers] = found
+    return mixed
 
 
 def image_id_of(value: int | float | str, file: str) -> ImageId:
     """An image id as int or text; 42.0 is 42."""
     if isinstance(value, float):
-        if not value.is_integer():
+        if not _whole_number(value):
             raise FormatError(f"an image_id that is no whole number: {value}", files=[file], code="SB122")
         return int(value)
     return value
@@ -275,7 +298,9 @@ def _last_boundary(text: bytes) -> int:
 
 def _whole(path: str | os.PathLike) -> list[ResultRow]:
     with open(path, "rb") as file:
-        data = file.read()
+        data = file.read().removeprefix(codecs.BOM_UTF8)
+    if re.match(rb"\s*\{[^\n]*\}\s*\n\s*\{", data):
+        raise FormatError("one JSON object on each line; results are one array", files=[os.fspath(path)], hint="write [{...}, {...}]")
     try:
         if data.lstrip().startswith(b"{"):
             return msgspec.json.decode(data, type=_ResultFile).annotations
@@ -294,7 +319,7 @@ def boxes_as_masks(segmentations: Segmentations, boxes: NDArray[np.float64]) -> 
 def wrong(error: Exception, data: bytes, file: str) -> FormatError:
     if isinstance(error, msgspec.ValidationError):
         return wrong_field(error, file)
-    if any(word in data for word in (b": NaN", b":NaN", b": Infinity", b":Infinity", b": -Infinity", b":-Infinity")):
+    if re.search(rb"[:,\[]\s*-?(NaN|Infinity)", data):
         return FormatError(
             "NaN or Infinity is no JSON number",
             files=[file],

@@ -23,6 +23,7 @@ NONE, COUNTS, RUNS, POLYGONS, BOX = range(5)
 FEW = 128
 """Polygons that pycocotools draws as fast as the kernels are loaded, or compiled."""
 
+_SIZE = "size is [height, width]"
 _REASONS = {
     rle.BAD_CHARACTER: "a character that no counts string has",
     rle.TRUNCATED: "the counts string ends in the middle of a number",
@@ -116,13 +117,18 @@ def decode(rows: Segmentations, sizes: NDArray[np.int32], boxes: NDArray[np.floa
 
 
 def _check_sizes(rows: Segmentations, sizes: NDArray, full: NDArray, name: Callable[[int], str], file: str) -> None:
+    unsized = np.flatnonzero((rows.sizes < 0).any(1) & ((rows.kinds == COUNTS) | (rows.kinds == RUNS)))
+    if len(unsized):
+        raise FormatError(
+            f"the size of the mask of {name(int(unsized[0]))} is negative", files=[file], count=len(unsized), hint=_SIZE, code="SB102"
+        )
     differs = (rows.sizes != full) & (rows.sizes >= 0)
     if differs.any():
         differing = np.flatnonzero(differs.any(1))
         row = int(differing[0])
         stated, image = rows.sizes[row], full[row]
         swapped = stated[0] == image[1] and stated[1] == image[0]
-        hint = "size is [height, width]" if swapped else "masks must have the size of the image; resize them when they are made"
+        hint = _SIZE if swapped else "masks must have the size of the image; resize them when they are made"
         raise ShapeError(
             f"the mask of {name(row)} has size {stated[0]}x{stated[1]}, its image {image[0]}x{image[1]} (height x width)",
             files=[file, *(("also", name(int(other))) for other in differing[1:SHOWN])],

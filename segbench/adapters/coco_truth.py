@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from segbench.adapters import coco_scan
-from segbench.adapters.coco_json import NOT_JSON, Rle, image_id_of, limited, wrong, wrong_field
+from segbench.adapters.coco_json import NOT_JSON, Rle, image_id_of, int64_of, limited, wrong, wrong_field
 from segbench.adapters.coco_masks import COUNTS, NONE, POLYGONS, RUNS, Segmentations
 from segbench.errors import FormatError
 from segbench.samples import ImageId
@@ -22,23 +23,27 @@ from segbench.samples import ImageId
 _COUNTS_LIST = re.compile(rb'"counts"\s*:\s*(\[[^]"{]*\])')
 
 
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Length = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
+
+
 class ImageRow(msgspec.Struct, gc=False):
     """One image of a ground-truth file; the id lists are those of LVIS."""
 
-    id: int | float | str
-    height: int = -1
-    width: int = -1
+    id: Whole | float | str
+    height: Length = -1
+    width: Length = -1
     file_name: str = ""
-    neg_category_ids: list[int] | None = None
-    not_exhaustive_category_ids: list[int] | None = None
+    neg_category_ids: list[Whole] | None = None
+    not_exhaustive_category_ids: list[Whole] | None = None
 
 
 class AnnotationRow(msgspec.Struct, gc=False):
     """One annotation of a ground-truth file."""
 
-    image_id: int | float | str
-    category_id: int | float
-    id: int | str | None = None
+    image_id: Whole | float | str
+    category_id: Whole | float
+    id: Whole | str | None = None
     segmentation: msgspec.Raw = msgspec.Raw(b"")
     bbox: list[float] | None = None
     area: float | None = None
@@ -49,7 +54,7 @@ class AnnotationRow(msgspec.Struct, gc=False):
 class CategoryRow(msgspec.Struct, gc=False):
     """One category of a ground-truth file."""
 
-    id: int
+    id: Whole
     name: str = ""
     supercategory: str | None = None
     frequency: str | None = None
@@ -141,7 +146,8 @@ def _parsed(path: str, size: int, modified: int) -> Truth:
         filled = 0
         while filled < size and (more := file.readinto(buffer[filled:size].data)):
             filled += more
-    data = buffer[:filled].data
+    start = len(codecs.BOM_UTF8) if buffer[:3].tobytes() == codecs.BOM_UTF8 else 0
+    data = buffer[start:filled].data
     try:
         if size >= coco_scan.SMALL:
             outline = msgspec.json.decode(data, type=_Outline)
@@ -207,7 +213,7 @@ def _columns(rows: Sequence[AnnotationRow], path: str) -> Annotations:
     stops = np.cumsum(lengths)
     return Annotations(
         np.array(images or np.zeros(0, np.int64), np.int64) if all(type(image) is int for image in images) else images,
-        np.array([row.category_id for row in rows] or np.zeros(0, np.int64)).astype(np.int64),
+        int64_of([row.category_id for row in rows], "category_id", path, lambda row: f"annotation {ids[row]}"),
         np.array(ids or np.zeros(0, np.int64), np.int64) if all(type(number) is int for number in ids) else ids,
         np.array([-1.0 if row.area is None else row.area for row in rows], np.float64),
         np.array([row.bbox or missing for row in rows] or np.zeros((0, 4)), np.float64),

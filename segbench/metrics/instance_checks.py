@@ -8,9 +8,13 @@ from numpy.typing import NDArray
 from segbench.datasets import Dataset
 from segbench.evidence import Evidence, Table
 from segbench.metrics.instance_pairs import FAMILIES, FLOOR, pair_table
+from segbench.protocols.instance import InstanceRules
+
+MARGIN_PX, ODD = 2, 0.05
+"""How far boxes may reach beyond their image; the share of odd boxes beyond which something is wrong with all."""
 
 
-def suspicions(evidence: Evidence, dataset: Dataset) -> list[str]:
+def suspicions(evidence: Evidence, dataset: Dataset, rules: InstanceRules) -> list[str]:
     """Sentences for the user."""
     truths, detections = evidence.rows("ground_truths"), evidence.rows("detections")
     found = []
@@ -22,12 +26,50 @@ def suspicions(evidence: Evidence, dataset: Dataset) -> list[str]:
     repeated = _repeated(detections)
     if repeated:
         found.append(f"{repeated} detections are the same as the one before them in the file [SB141]")
+    beyond = _beyond(detections, rules, evidence.num_classes)
+    if beyond:
+        found.append(
+            f"{beyond} detections do not count: there are more than {max(rules.max_detections)} in their image"
+            + (" and category" if rules.categories == "each" else "")
+            + " [SB141]"
+        )
+    for noun, table in (("detections", detections), ("annotations", truths)):
+        found += _odd_boxes(noun, table, evidence.images.sizes)
     pairs = [evidence.rows(pair_table(family)) for family in FAMILIES if pair_table(family) in evidence.tables]
     if len(detections["image"]) and len(truths["image"]) and pairs and not any(len(table["image"]) for table in pairs):
         found.append(
             "no detection overlaps a ground truth of its category enough: categories may be numbered differently, or masks transposed; "
             "--metrics analysis compares across categories [SB111]"
         )
+    return found
+
+
+def _beyond(detections: Table, rules: InstanceRules, num_classes: int) -> int:
+    """Detections behind the best of their image, and of their category where each is by itself."""
+    if not rules.max_detections or not len(detections["image"]):
+        return 0
+    key = detections["image"].astype(np.int64)
+    if rules.categories == "each":
+        key = key * num_classes + detections["category"]
+    return int(np.maximum(np.bincount(key) - max(rules.max_detections), 0).sum())
+
+
+def _odd_boxes(noun: str, table: Table, sizes: NDArray[np.int32]) -> list[str]:
+    """Sentences about boxes that reach beyond their image, or are smaller than the mask in them."""
+    box, size = table["box"], sizes[table["image"]]
+    if not len(box):
+        return []
+    left, top, width, height = box.T
+    known = size[:, 0] >= 0
+    beyond = known & ((left + width > size[:, 1] + MARGIN_PX) | (top + height > size[:, 0] + MARGIN_PX))
+    # a box of an integer mask may be drawn through the middle of its outermost pixels
+    smaller = (table["mask_area"] > 0) & (table["mask_area"] > (np.maximum(width, 0) + 1) * (np.maximum(height, 0) + 1))
+    found = []
+    if beyond.mean() > ODD:
+        told = f"{int(beyond.sum())} boxes of {noun} reach beyond their image"
+        found.append(f"{told}: COCO's are [x, y, width, height], not [left, top, right, bottom] [SB172]")
+    if smaller.mean() > ODD:
+        found.append(f"{int(smaller.sum())} boxes of {noun} are smaller than their mask [SB172]")
     return found
 
 

@@ -155,10 +155,12 @@ def ground_truth(evidence: Evidence) -> Table:
     return _module(evidence.task).ground_truth(evidence)
 
 
-def suspicions(task: str, evidence: Evidence, dataset: Dataset) -> list[str]:
+def suspicions(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> list[str]:
     """Sentences about evidence that looks like a mistake, such as ids that are off by one."""
     check = getattr(_module(task), "suspicions", None)
-    return check(evidence, dataset) if check else []
+    if check is None:
+        return []
+    return check(evidence, dataset, rules.rules) if takes_batches(task) else check(evidence, dataset)
 
 
 def refuse_binary_masks(evidence: Evidence) -> None:
