@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -43,6 +44,24 @@ def test_json_is_one_object(run):
     assert code == 0
     assert err == ""
     assert json.loads(out)["schema"] == "segbench.result/1"
+
+
+def test_the_command_that_adds_intervals_of_ap_can_be_pasted(run, tmp_path, monkeypatch):
+    categories = [{"id": 1, "name": "cat"}]
+    truth = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 4, 4], "area": 16, "iscrowd": 0}
+    images = [{"id": 1, "width": 20, "height": 20}, {"id": 2, "width": 20, "height": 20}]
+    gt, pred = tmp_path / "the truth.json", tmp_path / "pred.json"
+    gt.write_text(json.dumps({"images": images, "categories": categories, "annotations": [truth]}), encoding="utf-8")
+    pred.write_text(json.dumps([{"image_id": 1, "category_id": 1, "bbox": [2, 2, 4, 4], "score": 0.9}]), encoding="utf-8")
+    arguments = ["evaluate", "--", str(pred), str(gt)]
+    monkeypatch.setattr("sys.argv", ["segbench", *arguments])
+    code, out, err = run(*arguments)
+    assert (code, "interval" in out) == (0, False)
+    words = shlex.split(err.splitlines()[-1])
+    assert words == ["segbench", "evaluate", "--intervals", "--", str(pred), str(gt)]
+    code, out, err = run(*words[1:])
+    assert (code, "95 % interval" in out) == (0, True)
+    assert "--intervals" not in err
 
 
 def test_run_folder(run, tmp_path):

@@ -88,9 +88,11 @@ def test_curves_of_weight_one_are_the_curves_to_the_bit(family):
     limits = rules.rules.max_detections
     for (compared, area), curve in subject.curves.items():
         if compared == family:
-            precision, recall = curve.weighted(np.ones(20, np.uint8), 10, limits)
-            assert np.array_equal(precision, whole.precision[:, :, :, area, -1])
-            assert np.array_equal(recall, np.moveaxis(whole.recall[:, :, area], -1, 0))
+            precision, recall, classes = curve.weighted(np.ones(20, np.uint8), 10, limits)
+            assert np.array_equal(precision, whole.precision[:, :, classes, area, -1])
+            assert np.array_equal(recall, np.moveaxis(whole.recall[:, classes, area], -1, 0))
+            absent = np.setdiff1d(np.arange(3), classes)
+            assert (whole.precision[:, :, absent, area] == -1).all()
     assert len(RECALL_THRESHOLDS) == 101
 
 

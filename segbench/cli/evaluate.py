@@ -118,7 +118,7 @@ def evaluate(
         show(result)
     if intervals is None and not quiet and not set(result.tasks) <= set(QUICK):
         # right behind the command: what follows a -- would be a path
-        say(f"{command.replace(' evaluate', ' evaluate --intervals', 1)} adds intervals to AP")
+        say(f"AP has no intervals, which take seconds; with them:\n{command.replace(' evaluate', ' evaluate --intervals', 1)}")
 
 
 def show(result: Result) -> None:

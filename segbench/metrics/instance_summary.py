@@ -19,9 +19,8 @@ NO_THRESHOLD = "this IoU threshold is not among the run's"
 
 def defined_mean(values: NDArray[np.float64]) -> float:
     """Mean of the values above -1, NaN without any. `np.mean` on the reference's layout: its pairwise sums depend on it."""
-    kept = values > -1
-    values = values.ravel() if kept.all() else values[kept]
-    return float(np.mean(values)) if values.size else np.nan
+    kept = values[values > -1]
+    return float(np.mean(kept)) if kept.size else np.nan
 
 
 def _at(thresholds: tuple[float, ...], value: float) -> int | None:

@@ -17,7 +17,7 @@ from segbench.evidence import Evidence
 from segbench.kernels import weighted_curves
 from segbench.metrics.instance import families_of, per_image
 from segbench.metrics.instance_matching import RECALL_THRESHOLDS, Matches, match
-from segbench.metrics.instance_summary import defined_mean, frequency_groups
+from segbench.metrics.instance_summary import frequency_groups
 from segbench.protocols import RuleSet
 from segbench.protocols.instance import InstanceRules
 from segbench.significance.measure import Measure, Values, joined
@@ -61,21 +61,23 @@ class Curve:
     def num_classes(self) -> int:
         return len(self.starts) - 1
 
-    def weighted(self, weights: NDArray[np.uint8], num_thresholds: int, limits: Sequence[int]) -> tuple[NDArray, NDArray]:
-        """Precision float64[T, R, K] and recall float64[L, T, K] under one weighting of the images; -1 without ground truth.
+    def weighted(self, weights: NDArray[np.uint8], num_thresholds: int, limits: Sequence[int]) -> tuple[NDArray, NDArray, NDArray]:
+        """Precision float64[T, R, P] and recall float64[L, T, P] under one weighting of the images, and the P classes with ground truth.
 
         Args:
             limits: Numbers of detections per image and class that recall is asked for, ascending; the last is that of the curve.
         """
         num_gt = np.bincount(self.gt_class, weights[self.gt_image], minlength=self.num_classes).astype(np.int64)
-        precision = np.full((num_thresholds, len(RECALL_THRESHOLDS), self.num_classes), -1.0)
-        recall = np.full((len(limits), num_thresholds, self.num_classes), -1.0)
+        classes = np.flatnonzero(num_gt)
+        best = np.zeros((len(classes), len(RECALL_THRESHOLDS), num_thresholds))
+        precision = np.empty(best.shape[::-1])
+        recall = np.zeros((len(limits), num_thresholds, len(classes)))
         weighted_curves.weigh_curves(
             *(self.starts, self.images, self.ranks, self.rows, self.matched, self.ignored, weights, num_gt),
             *(RECALL_THRESHOLDS, np.array(limits, np.int64), np.empty(num_gt.max(initial=0) + 1, np.int64)),
-            *(np.empty((2, num_thresholds)), np.empty((len(RECALL_THRESHOLDS), num_thresholds)), precision, recall),
+            *(np.empty((2, num_thresholds)), best, precision, recall),
         )
-        return precision, recall
+        return precision, recall, classes
 
     def pooled(self, other: Curve, num_images: int) -> Curve:
         """Both runs' detections in one ranking; the other's images are numbered from `num_images` on."""
@@ -233,38 +235,49 @@ class InstanceMeasure(RankedMeasure):
         for (family, area), curve in curves.items():
             limits = self.rules.max_detections if area == 0 else self.rules.max_detections[-1:]
             for row in rows:
-                precision, recall = curve.weighted(row, len(self.rules.iou_thresholds), limits)
-                for name, value in self._summary(area, limits, precision, recall).items():
+                precision, recall, classes = curve.weighted(row, len(self.rules.iou_thresholds), limits)
+                for name, value in self._summary(area, limits, precision, recall, classes).items():
                     found.setdefault(f"{family}/{name}", []).append(value)
                 if families and area == 0:
-                    for name, column in self._class_values(precision, recall[-1]).items():
+                    for name, column in self._class_values(precision, recall[-1], classes).items():
                         by_class.setdefault(f"{family}/{name}", []).append(column)
         values = {name: np.array(column, np.float64) for name, column in found.items()}
         for name in families:
             values |= {f"{name}/{label}": column for label, column in zip(self.names, np.array(by_class[name]).T, strict=True)}
         return values
 
-    def _summary(self, area: int, limits: Sequence[int], precision: NDArray, recall: NDArray) -> dict[str, float]:
+    def _summary(
+        self, area: int, limits: Sequence[int], precision: NDArray, recall: NDArray, classes: NDArray[np.int64]
+    ) -> dict[str, float]:
         """The numbers that this curve gives, as `instance_summary.summary` names and adds them."""
         if area > 0:
             name = self.rules.area_ranges[area].name
-            return {f"ap_{name}": defined_mean(precision), f"ar_{name}": defined_mean(recall[-1])}
-        values = {"ap": defined_mean(precision)}
+            return {f"ap_{name}": _mean(precision), f"ar_{name}": _mean(recall[-1])}
+        values = {"ap": _mean(precision)}
         for title, threshold in THRESHOLDS.items():
             at = [self.rules.iou_thresholds.index(threshold)] if threshold in self.rules.iou_thresholds else []
-            values[title] = defined_mean(precision[at])
+            values[title] = _mean(precision[at])
         for group, members in self.groups.items():
-            values[f"ap_{group}"] = defined_mean(precision[:, :, members])
-        return values | {f"ar{limit}": defined_mean(reached) for limit, reached in zip(limits, recall, strict=True)}
+            # fancy indices give another layout in memory than a mask, in whose order the references add
+            values[f"ap_{group}"] = _mean(np.ascontiguousarray(precision[:, :, np.isin(classes, members)]))
+        return values | {f"ar{limit}": _mean(reached) for limit, reached in zip(limits, recall, strict=True)}
 
-    def _class_values(self, precision: NDArray, recall: NDArray) -> dict[str, NDArray]:
+    def _class_values(self, precision: NDArray, recall: NDArray, classes: NDArray[np.int64]) -> dict[str, NDArray]:
         """float64[K] of every class metric; NaN without ground truth."""
-        absent = recall[0] < 0
         by_threshold = precision.mean(1)
         thresholds = self.rules.iou_thresholds
         columns = {"ap": by_threshold.mean(0), f"ar{self.rules.max_detections[-1]}": recall.mean(0)}
         columns |= {title: by_threshold[thresholds.index(value)] for title, value in THRESHOLDS.items() if value in thresholds}
-        return {title: np.where(absent, np.nan, column) for title, column in columns.items()}
+        filled = {}
+        for title, column in columns.items():
+            filled[title] = np.full(len(self.names) if self.rules.categories == "each" else 1, np.nan)
+            filled[title][classes] = column
+        return filled
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """NaN of nothing."""
+    return float(values.mean()) if values.size else np.nan
 
 
 def _score_sums(evidence: Evidence) -> NDArray[np.float64]:

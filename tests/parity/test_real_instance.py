@@ -14,6 +14,7 @@ from segbench.adapters import coco, coco_json
 from segbench.adapters.base import Request
 from segbench.metrics.instance import InstanceAccumulator, evaluated, scores
 from segbench.protocols.instance import RuleSet
+from segbench.significance.measure import measure
 
 DATA = Path(os.environ.get("SEGBENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 MANIFEST = DATA / "manifest.json"
@@ -57,6 +58,10 @@ def test_equals_the_reference_to_the_bit(run):
         mine = [value for metric, value in found.items() if metric.startswith(f"{family}/")]
         reference = [None if value == -1 else value for value in list(stats.values())[: len(mine)]]
         assert mine == reference
+    ones = measure("instance", evidence, dataset, rules).values(np.ones((1, len(evidence.images)), np.uint8))
+    assert {metric: float(values[0]) for metric, values in ones.items()} == pytest.approx(
+        {metric: np.nan if value is None else value for metric, value in found.items()}, rel=0, abs=0, nan_ok=True
+    )
 
 
 @pytest.mark.parametrize(
