@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from itertools import product
@@ -82,6 +83,10 @@ def profile(
         ConfigError, InputError: nothing could be measured as it was asked for.
         MissingDependencyError: a package is not installed.
     """
+    if not 0 < time_limit < math.inf:
+        raise ConfigError("the time limit is a number of seconds above 0")
+    if seed < 0:
+        raise ConfigError("a seed is not negative")
     isolated = isinstance(model, str)
     base = _base(model, dtype, device, backend, post, estimator, neck_in)
     base.backbone, base.neck, base.name, base.task, base.seed, base.roof = backbone, neck, name, task, seed, roof

@@ -51,7 +51,8 @@ FAMILIES = (
 """What was tried on real models."""
 
 REFUSED = {
-    "transformers.Eomt*": "its queries run inside the encoder's blocks, so no split by modules is right",
+    "transformers.Eomt*": "its queries run inside the encoder's blocks, so no split by modules is right; "
+    "compare it with its encoder alone, --reference TARGET",
     "ultralytics.*": "its layers are one list; name the backbone's, such as --backbone model.0,model.1,...",
 }
 """Families that names would split wrongly, and why."""
@@ -130,9 +131,9 @@ def _by_name(modules: Sequence[Named], paths: list[str], neck: str | None, neck_
             necks = _existing(neck, paths) if neck else [names[name] for name in NECKS if name in names]
             return Split(backbone=backbones, neck=necks, decided="name", neck_in=neck_in), None
         if len(backbones) > 1:
-            return None, f"several modules may be the backbone ({', '.join(backbones)})"
+            return None, f"several modules may be the backbone ({', '.join(backbones)}); name one with --backbone"
         if len(children) != 1:
-            return None, "no family known and no module called backbone or encoder beside a head"
+            return None, "no family known and no module called backbone or encoder beside a head; name the backbone's with --backbone"
         parent = children[0]
 
 

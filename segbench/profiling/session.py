@@ -214,7 +214,7 @@ def _split(session: Session, runner: Runner, spec: Spec) -> tuple[Split | None, 
     found, family = families.split(runner.modules, spec.backbone, spec.neck, spec.neck_in)
     if found is None:
         if spec.backbone == "auto":
-            session.warnings.append(f"no split into backbone and head: {family}; name the backbone's modules with --backbone")
+            session.warnings.append(f"no split into backbone and head: {family}")
         return None, families.family_of(runner.modules)
     return found, family or families.family_of(runner.modules)
 

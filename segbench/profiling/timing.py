@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,8 +44,10 @@ class Policy:
     warmup_tolerance: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 < self.confidence < 1 or self.relative_halfwidth < 0:
-            raise ConfigError("the confidence lies between 0 and 1, the half-width is not negative")
+        if not 0 < self.confidence < 1 or not 0 <= self.relative_halfwidth < math.inf:
+            raise ConfigError("the confidence lies between 0 and 1, the precision is a number of at least 0")
+        if not all(map(math.isfinite, (self.min_time_s, self.max_time_s, self.warmup_time_s))):
+            raise ConfigError("a measurement ends: times are finite numbers of seconds")
         if not 1 <= self.min_runs <= self.max_runs or not 0 <= self.min_time_s <= self.max_time_s:
             raise ConfigError("a policy needs 1 <= min_runs <= max_runs and 0 <= min_time_s <= max_time_s")
 

@@ -216,6 +216,9 @@ def test_a_size_of_a_sweep_that_does_not_fit_is_a_record():
         {"neck_in": "tail"},
         {"input": None},
         {"output_size": "big"},
+        {"seed": -1},
+        {"time_limit": 0},
+        {"time_limit": float("nan")},
     ],
 )
 def test_options_that_cannot_be(wrong):

@@ -153,7 +153,17 @@ def test_the_wall_clock_runs():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"confidence": 1.0}, {"min_runs": 0}, {"min_runs": 9, "max_runs": 8}, {"min_time_s": 3, "max_time_s": 2}]
+    "wrong",
+    [
+        {"confidence": 1.0},
+        {"min_runs": 0},
+        {"min_runs": 9, "max_runs": 8},
+        {"min_time_s": 3, "max_time_s": 2},
+        {"relative_halfwidth": float("nan")},
+        {"relative_halfwidth": float("inf")},
+        {"max_time_s": float("nan")},
+        {"max_time_s": float("inf")},
+    ],
 )
 def test_policies_that_cannot_be(wrong):
     with pytest.raises(ConfigError):
