@@ -66,10 +66,11 @@ def shares(records) -> list[str]:
     ]
     lines.append("|---|---|---|---|---|" + "---|" * len(backends))
     for found in by_model(records).values():
-        first = next((record for record in found.values() if record.compute), None)
-        if first is None:
+        counted = [found[backend] for backend in RUNTIMES if backend in found and found[backend].compute]
+        if not counted:
             continue
-        macs = next((record.overhead.head_share.macs for record in found.values() if record.overhead), None)
+        first = counted[0]
+        macs = first.overhead.head_share.macs if first.overhead and first.overhead.method != "reference-model" else None
         cells = [first.model.name, size(first), f"{first.compute.macs / 1e9:.3f}", millions(first), percent(macs)]
         lines.append("| " + " | ".join([*cells, *(latency_share(found.get(name)) for name in backends)]) + " |")
     return lines

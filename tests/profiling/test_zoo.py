@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from segbench.profiling import Profiles, statistics
+
 FOLDER = Path(__file__).parents[2] / "leaderboards" / "architectures"
 ROWS = {row["name"]: row for row in json.loads((FOLDER / "counts.json").read_text(encoding="utf-8"))}
 COUNTED = {name: row for name, row in ROWS.items() if "failed" not in row}
@@ -63,12 +65,55 @@ def test_the_table_is_that_of_the_counts():
         assert f"| {name} | {'x'.join(map(str, row['input']))} | {row['macs'] / 1e9:.3f} |" in text
 
 
-def own():
-    pytest.importorskip("torch")
-    spec = importlib.util.spec_from_file_location("own_architectures", FOLDER / "own.py")
+RECORDS = Profiles.load(FOLDER / "records.json")
+
+
+def loaded(name: str):
+    spec = importlib.util.spec_from_file_location(f"{name}_of_the_zoo", FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_board_is_that_of_the_records():
+    assert (FOLDER / "MEASURED.md").read_text(encoding="utf-8") == loaded("board").page(RECORDS)
+    assert (FOLDER / "records.json").stat().st_size < 1_000_000
+
+
+def test_one_record_per_model_and_runtime():
+    keys = [loaded("measure").key(record) for record in RECORDS.records]
+    assert len(set(keys)) == len(keys)
+    assert {key[0] for key in keys} <= ROWS.keys()
+
+
+@pytest.mark.parametrize("record", RECORDS.records, ids=lambda record: f"{record.model.name}-{record.runtime.backend}")
+def test_measured_and_counted_agree(record):
+    row = ROWS[record.model.name]
+    if record.compute is None:
+        assert record.error is not None
+        return
+    graph = record.compute.method == "onnx-graph"
+    assert record.compute.macs == row["onnx" if graph else "macs"]
+    if row["split"] is not None and record.split is not None:
+        assert record.split.backbone == row["split"]["backbone"]
+        assert record.compute.macs_backbone == row["onnx_backbone" if graph else "macs_backbone"]
+    assert record.runtime.compute_dtype == "float32"
+
+
+@pytest.mark.parametrize("record", [record for record in RECORDS.records if record.latency is not None], ids=lambda record: record.id[-8:])
+def test_what_a_record_says_follows_from_its_samples(record):
+    latency = record.latency
+    assert latency.n == len(latency.samples)
+    assert latency.p50 == round(statistics.median(latency.samples))
+    interval = statistics.median_interval(latency.samples, latency.confidence)
+    assert latency.p50_interval == (None if interval is None else (interval.low, interval.high))
+    assert latency.noisy == statistics.is_noisy(latency.samples)
+    assert (latency.p90 is None, latency.p99 is None) == (latency.n < 10, latency.n < 100)
+
+
+def own():
+    pytest.importorskip("torch")
+    return loaded("own")
 
 
 def vgg16(size: int) -> int:
