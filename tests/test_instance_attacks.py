@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from segbench import cli
+from segbench.adapters.coco_scan import SMALL
 from tests import naive_instance as naive
 
 SIZE = (40, 60)
@@ -165,9 +166,13 @@ REFUSED_TRUTHS = {
 }
 
 
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("name", REFUSED_TRUTHS)
-def test_ground_truths_that_are_refused(tmp_path, capsysbinary, name):
+def test_ground_truths_that_are_refused(tmp_path, capsysbinary, name, large):
+    """Also in files so large that their annotations are scanned."""
     content, expected = REFUSED_TRUTHS[name]
+    if large:
+        content = content + " " * SMALL if isinstance(content, str) else content | {"info": "x" * SMALL}
     code, answer = run(tmp_path, capsysbinary, gt=content)
     assert code == 3
     assert expected in (answer["code"] or "") or expected in answer["message"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -266,6 +267,54 @@ def test_void_of_maps_and_arrays(tmp_path):
     png(tmp_path / "a.png", np.where(FIRST, 50, 0).astype(np.uint16))
     with pytest.raises(LabelError, match="class 50 of value 50"):
         opened(MAPS, tmp_path, "gt", city).read(("a",))
+
+
+def test_recognised_whatever_stands_first(folders, tmp_path):
+    """An image without detections, or a note, may come first; text may begin with a byte order mark."""
+    for name, entry in (("cityscapes-instances", formats.CITYSCAPES), ("yolo-polygons", formats.YOLO)):
+        folder = tmp_path / name
+        shutil.copytree(folders[name], folder)
+        (folder / "0.txt").write_text("")
+        (folder / "README.txt").write_text("Predictions of the model\n")
+        assert entry.sniff(folder)[0] > 0.5
+        text = next(folder.glob("a*.txt"))
+        text.write_bytes(b"\xef\xbb\xbf" + text.read_bytes())
+        assert len(opened(entry, folder).read((text.stem,), SIZES)) == 2
+
+
+ONE = {"masks": [FIRST], "labels": [24], "scores": [0.5]}
+ODD_SAMPLES = {
+    "halves as labels": (ONE | {"labels": [24.5]}, "SB110"),
+    "no number as label": (ONE | {"labels": [np.nan]}, "SB110"),
+    "labels beyond 64 bits": (ONE | {"labels": np.array([2**63], np.uint64)}, "SB110"),
+    "another name": (ONE | {"labels": ["unicorn"]}, "SB110"),
+    "text as scores": (ONE | {"scores": ["a"]}, "SB140"),
+    "complex scores": (ONE | {"scores": [1j]}, "SB140"),
+    "two scores": (ONE | {"scores": [0.5, 0.5]}, None),
+    "boxes of three": (ONE | {"boxes": [[1, 2, 3]]}, "SB172"),
+    "text as ids": (ONE | {"ids": ["a"]}, None),
+    "size as text": (ONE | {"masks": [{"size": "x", "counts": "0"}]}, "SB102"),
+    "one size": (ONE | {"masks": [{"size": [4], "counts": "0"}]}, "SB102"),
+    "negative size": (ONE | {"masks": [{"size": [-4, -4], "counts": "0"}]}, "SB102"),
+    "endless size": (ONE | {"masks": [{"size": [2**70, 4], "counts": "0"}]}, "SB102"),
+    "no counts": (ONE | {"masks": [{"size": list(SIZE)}]}, "SB102"),
+    "null counts": (ONE | {"masks": [{"size": list(SIZE), "counts": None}]}, "SB102"),
+    "halves of counts": (ONE | {"masks": [{"size": list(SIZE), "counts": [1.5]}]}, "SB102"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_SAMPLES)
+def test_odd_samples(name):
+    sample, code = ODD_SAMPLES[name]
+    with pytest.raises(InputError) as error:
+        batch_of(["a"], [sample], datasets.load("cityscapes"), "pred")
+    assert error.value.code == code
+
+
+def test_labels_by_name():
+    city = datasets.load("cityscapes")
+    found = batch_of(["a"], [{"masks": [FIRST, SECOND], "labels": ["Person", "train"], "scores": [0.5, 0.5]}], city, "pred")
+    assert [city.names[index] for index in found.category] == ["person", "train"]
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no zip", b"\xff\xfe"])

@@ -16,7 +16,7 @@ from segbench.adapters.base import Request
 from segbench.adapters.instance_memory import batch_of
 from segbench.adapters.pairing import unique_keys
 from segbench.datasets import Dataset
-from segbench.errors import FormatError
+from segbench.errors import FormatError, InputError
 from segbench.instances import InstanceBatch
 from segbench.samples import ImageId
 
@@ -87,17 +87,21 @@ class InstanceFiles:
         if sizes is not None:
             known = [None if size[0] < 0 else (int(size[0]), int(size[1])) for size in sizes]
         samples = [self.loader(self._path(key), size, self.request) for key, size in zip(keys, known, strict=True)]
-        batch = batch_of(
-            list(keys),
-            samples,
-            self.dataset,
-            self.request.role,
-            space=samples[0].get("space", self.request.id_space) if samples else None,
-            box_format=self.box_format,
-            sizes=known,
-            order=[self.places[str(key)] for key in keys],
-            drop_masks=not masks,
-        )
+        try:
+            batch = batch_of(
+                list(keys),
+                samples,
+                self.dataset,
+                self.request.role,
+                space=samples[0].get("space", self.request.id_space) if samples else None,
+                box_format=self.box_format,
+                sizes=known,
+                order=[self.places[str(key)] for key in keys],
+                drop_masks=not masks,
+            )
+        except InputError as error:
+            error.files = error.files or [("folder", self.root)]
+            raise
         return replace(batch, file=self.root)
 
     def part(self, keys: Sequence[ImageId]) -> InstanceFiles:
@@ -161,10 +165,14 @@ def listed(root: Path, suffixes: Sequence[str]) -> list[str]:
 
 def first_file(path: Path, suffixes: Sequence[str]) -> Path | None:
     """The path itself, or the first file of a folder, with one of these endings."""
+    return next(iter(first_files(path, suffixes, 1)), None)
+
+
+def first_files(path: Path, suffixes: Sequence[str], count: int) -> list[Path]:
+    """The path itself, or the first files of a folder, with one of these endings."""
     if path.is_file():
-        return path if path.name.lower().endswith(tuple(suffixes)) else None
-    found = listed(path, suffixes) if path.is_dir() else []
-    return path / found[0] if found else None
+        return [path] if path.name.lower().endswith(tuple(suffixes)) else []
+    return [path / name for name in listed(path, suffixes)[:count]] if path.is_dir() else []
 
 
 def head_of(path: Path | None) -> bytes:

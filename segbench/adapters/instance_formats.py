@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from segbench import files as disk
 from segbench.adapters.base import Format, Request
 from segbench.adapters.images import MAX_BYTES, read_labels
-from segbench.adapters.instance_files import InstanceFiles, Size, first_file, head_of, open_folder
+from segbench.adapters.instance_files import InstanceFiles, Size, first_file, first_files, head_of, open_folder
 from segbench.errors import FormatError
+
+LOOKED_AT = 8
+"""Text files whose first lines tell the format."""
 
 
 def load_cityscapes(path: str, size: Size, request: Request) -> Mapping[str, Any]:
@@ -134,9 +138,11 @@ def load_archive(path: str, size: Size, request: Request) -> Mapping[str, Any]:
 
 def _lines(path: str) -> list[str]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = disk.read(path, MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise FormatError("this is not text", files=[path]) from None
+    if "\0" in text:
+        raise FormatError("this is not text", files=[path])
     return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
@@ -160,28 +166,34 @@ def _integer(text: str, path: str, line: int) -> int:
     return int(value)
 
 
-def _first_tokens(path: Path) -> list[str]:
-    file = first_file(path, (".txt",))
-    lines = head_of(file).decode("utf-8", "replace").splitlines()
-    return lines[0].split() if lines else []
+def _first_lines(path: Path) -> Iterator[list[str]]:
+    """The parts of the first line of each of the first text files: some may be a note, or hold nothing."""
+    for file in first_files(path, (".txt",), LOOKED_AT):
+        lines = head_of(file).decode("utf-8-sig", "replace").splitlines()
+        if lines:
+            yield lines[0].split()
+
+
+def _names_a_mask(parts: list[str]) -> bool:
+    return len(parts) == 3 and parts[0].lower().endswith(".png")
+
+
+def _is_a_polygon(parts: list[str]) -> bool:
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        return False
+    return len(values) >= 7 and values[0].is_integer() and all(-0.01 <= value <= 1.01 for value in values[1:])
 
 
 def sniff_cityscapes(path: Path) -> tuple[float, str]:
     """Lines of three parts, the first a PNG."""
-    tokens = _first_tokens(path)
-    return (0.9, "text files that name masks") if len(tokens) == 3 and tokens[0].lower().endswith(".png") else (0.0, "")
+    return (0.9, "text files that name masks") if any(map(_names_a_mask, _first_lines(path))) else (0.0, "")
 
 
 def sniff_yolo(path: Path) -> tuple[float, str]:
     """Lines of a class and numbers within 0 to 1."""
-    tokens = _first_tokens(path)
-    try:
-        values = [float(token) for token in tokens]
-    except ValueError:
-        return 0.0, ""
-    if len(values) < 7 or not values[0].is_integer() or not all(-0.01 <= value <= 1.01 for value in values[1:]):
-        return 0.0, ""
-    return 0.85, "text files of normalised polygons"
+    return (0.85, "text files of normalised polygons") if any(map(_is_a_polygon, _first_lines(path))) else (0.0, "")
 
 
 def sniff_sam(path: Path) -> tuple[float, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.adapters.base import Format, Request
-from segbench.adapters.coco_categories import class_indices
+from segbench.adapters.coco_categories import class_indices, ids_of_names
 from segbench.adapters.coco_masks import COUNTS, counts_of_array, counts_of_polygons, counts_of_runs, decode, packed_counts
 from segbench.datasets import Dataset
 from segbench.errors import FormatError, PairingError
@@ -72,6 +72,8 @@ def batch_of(
     counts = [len(part["labels"]) for part in parts]
     image = np.repeat(np.arange(len(parts), dtype=np.int32), counts)
     labels = np.concatenate([part["labels"] for part in parts]) if parts else np.zeros(0, np.int64)
+    if labels.dtype == object:
+        labels = ids_of_names(labels, dataset, space, role)
     category = class_indices(labels, dataset, space, lambda row: f"image {image_ids[image[row]]}", role, "id_space")
     dims = np.full((len(parts), 2), -1, np.int32)
     for index, part in enumerate(parts):
@@ -106,7 +108,7 @@ def _columns(image: ImageId, sample: Mapping[str, Any], role: str, box_format: s
     given = {name: next((sample[key] for key in keys if key in sample and sample[key] is not None), None) for name, keys in KEYS.items()}
     if given["labels"] is None:
         raise FormatError(f"the {role} of image {image} has no labels", hint="labels: class ids, one per instance")
-    labels = np.asarray(_array(given["labels"]), np.int64).reshape(-1)
+    labels = _labels(given["labels"], image)
     count = len(labels)
     if role == "pred" and given["scores"] is None:
         raise FormatError(f"the prediction of image {image} has no scores", hint="average precision ranks by score", code="SB140")
@@ -116,7 +118,10 @@ def _columns(image: ImageId, sample: Mapping[str, Any], role: str, box_format: s
         raise FormatError(f"the score of detection {row} of image {image} is {scores[row]}", code="SB140")
     boxes = np.full((count, 4), np.nan)
     if given["boxes"] is not None:
-        boxes = np.array(_array(given["boxes"]), np.float64).reshape(-1, 4)
+        stated = _floats(given["boxes"], image, "boxes")
+        if stated.size % 4 or (stated.ndim > 1 and stated.shape[-1] != 4):
+            raise FormatError(f"the boxes of image {image} are of shape {stated.shape}", hint="boxes are (N, 4)", code="SB172")
+        boxes = np.array(stated).reshape(-1, 4)
         if len(boxes) != count:
             raise FormatError(f"image {image} has {count} labels and {len(boxes)} boxes")
         if box_format == "xyxy":
@@ -158,16 +163,41 @@ def _columns(image: ImageId, sample: Mapping[str, Any], role: str, box_format: s
 def _numbers(value: Any, count: int, missing: float, image: ImageId, name: str) -> NDArray[np.float64]:
     if value is None:
         return np.full(count, missing, np.float64)
-    array = np.asarray(_array(value), np.float64).reshape(-1)
+    array = _floats(value, image, name).reshape(-1)
     if len(array) != count:
         raise FormatError(f"image {image} has {count} labels and {len(array)} {name}")
     return array
 
 
+def _floats(value: Any, image: ImageId, name: str) -> NDArray[np.float64]:
+    array = _array(value)
+    if array.dtype.kind not in "biuf" and array.size:
+        raise FormatError(f"the {name} of image {image} are no numbers: {array.dtype}", code="SB140" if name == "scores" else None)
+    return array.astype(np.float64, copy=False)
+
+
+def _whole(value: Any, image: ImageId, name: str) -> NDArray[np.int64]:
+    """Whole numbers within 64 bits, also where they are written as floats."""
+    array = _array(value).reshape(-1)
+    numbers = array.astype(np.int64) if array.dtype.kind in "biu" or not array.size else None
+    if array.dtype.kind == "f" and (np.abs(array) < 2**53).all() and (array == np.floor(array)).all():
+        numbers = array.astype(np.int64)
+    if numbers is None or (array.dtype.kind == "u" and (numbers < 0).any()):
+        raise FormatError(f"the {name} of image {image} are no whole numbers within 64 bits", code="SB110" if name == "labels" else None)
+    return numbers
+
+
+def _labels(value: Any, image: ImageId) -> NDArray:
+    """int64[N] class ids, or names in object[N]."""
+    array = _array(value).reshape(-1)
+    named = array.dtype.kind in "US" or (array.dtype == object and array.size and all(isinstance(label, str) for label in array.tolist()))
+    return np.array([str(label) for label in array.tolist()], object) if named else _whole(array, image, "labels")
+
+
 def _ids(value: Any, count: int, role: str, image: ImageId) -> NDArray[np.int64]:
     if value is None:
         return np.arange(count) if role == "pred" else np.full(count, NO_ID, np.int64)
-    ids = np.asarray(_array(value), np.int64).reshape(-1)
+    ids = _whole(value, image, "ids")
     if len(ids) != count:
         raise FormatError(f"image {image} has {count} labels and {len(ids)} ids")
     return ids
@@ -188,7 +218,11 @@ def _masks(parts: list[dict[str, Any]], dims: NDArray[np.int32], image: NDArray[
         if part["masks"] is None and len(part["labels"]):
             raise FormatError(f"the {role} of image {image_ids[index]} has no masks, others have", code="SB172")
         for mask in part["masks"] if part["masks"] is not None else ():
-            text, size = _text(mask, tuple(dims[index].tolist()))
+            try:
+                text, size = _text(mask, tuple(dims[index].tolist()))
+            except FormatError as error:
+                said = f"instance {len(texts)} (image {image_ids[index]}): {error.message}"
+                raise FormatError(said, hint=error.hint, code=error.code) from None
             texts.append(text)
             sizes.append(size)
     stated = np.array(sizes, np.int32).reshape(-1, 2)
@@ -221,18 +255,28 @@ def _void(parts: list[dict[str, Any]], dims: NDArray[np.int32], image_ids: Seque
 def _text(mask: Any, size: tuple[int, int]) -> tuple[bytes, tuple[int, int]]:
     """One mask of any form as a counts string, and its size."""
     if isinstance(mask, Mapping):
-        height, width = (int(number) for number in mask["size"])
-        counts = mask["counts"]
+        height, width = _size_of(mask)
+        counts = mask.get("counts")
         if isinstance(counts, bytes):
             return counts, (height, width)
         if isinstance(counts, str):
             return counts.encode("ascii", "replace"), (height, width)
+        if not isinstance(counts, list | tuple | np.ndarray) or not all(hasattr(run, "__index__") for run in counts):
+            raise FormatError(f"the counts of a mask are {type(counts).__name__}, not whole numbers or text", code="SB102")
         return counts_of_runs([int(run) for run in counts], (height, width)), (height, width)
     if isinstance(mask, list | tuple):
         if min(size) < 0:
             raise FormatError("polygons need the size of their image", hint="add size: (height, width)", code="SB170")
         return counts_of_polygons([[float(number) for number in np.asarray(part).reshape(-1)] for part in mask], size), size
     return counts_of_array(_array(mask))
+
+
+def _size_of(mask: Mapping[str, Any]) -> tuple[int, int]:
+    size = mask.get("size")
+    plain = list(size) if isinstance(size, list | tuple | np.ndarray) else []
+    if len(plain) != 2 or not all(hasattr(number, "__index__") and -1 < number < 2**31 for number in plain):
+        raise FormatError(f"the size of a mask is {size!r}", hint="size is [height, width]", code="SB102")
+    return int(plain[0]), int(plain[1])
 
 
 @dataclass(frozen=True, eq=False)
