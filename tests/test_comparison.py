@@ -236,6 +236,15 @@ def test_markdown(comparison):
     assert len(markdown.marked([comparison] * 3, "board")) <= markdown.COMMENT_LIMIT
 
 
+def test_underpowered_gates_are_told_everywhere(pair):
+    found = compare(pair[1], pair[0], gates=[{"metric": "semantic/miou", "max_drop": "0.001pt"}], options=Options(QUICK))
+    assert [(outcome.status, outcome.underpowered) for outcome in found.outcomes] == [("passed", True)]
+    assert (found.status, found.exit_code) == ("inconclusive", 0)
+    told = found.markdown(), page.comparison_page([found]), *github.workflow_commands([found])
+    assert len(told) == 3
+    assert all("underpowered" in text for text in told)
+
+
 def hostile(comparison: Comparison) -> Comparison:
     """The comparison under a name that tries to be markup."""
     name = "<script>alert(1)</script> | `x` [a](http://b) @team ::error::\n%0A"

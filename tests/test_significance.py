@@ -285,6 +285,14 @@ def test_the_ends_by_hand():
     assert interval(0.5, np.array([np.nan, np.nan, 0.5]), 0.95, "basic") is None
 
 
+def test_an_interval_holds_its_number():
+    biased = 0.5 + np.arange(1, 1001) / 1000
+    assert interval(0.5, biased, 0.95, "percentile").low == 0.5
+    assert interval(0.5, biased, 0.95, "basic").high == 0.5
+    assert interval(0.5, biased, 0.95, "bca").low == 0.5
+    assert interval(0.5, biased - 1.2, 0.95, "bca").high == 0.5
+
+
 def test_bca_against_the_textbook_formula():
     rng = np.random.default_rng(0)
     data = rng.exponential(1, 40)

@@ -67,7 +67,7 @@ def _gated(comparison: Comparison) -> dict[str, str]:
 
 
 def _table(rows: Sequence[Row], gated: dict[str, str]) -> str:
-    lines = ["| | metric | baseline | candidate | change [interval] | p | gate |", "|-|-|-:|-:|-:|-:|-|"]
+    lines = ["| | metric, % | baseline | candidate | change [interval] | p | gate |", "|-|-|-:|-:|-:|-:|-|"]
     for row in rows:
         found = row.difference
         delta = f"{words.change(found.delta)} {words.interval(found)}".strip()
@@ -79,11 +79,12 @@ def _table(rows: Sequence[Row], gated: dict[str, str]) -> str:
 
 
 def _gates(comparison: Comparison) -> str:
-    grave = [outcome for outcome in comparison.outcomes if outcome.status not in ("passed", "skipped")]
+    grave = [outcome for outcome in comparison.outcomes if outcome.status not in ("passed", "skipped") or outcome.underpowered]
     if not grave:
         return ""
     order = list(words.SYMBOLS)
-    grave.sort(key=lambda outcome: (order.index(outcome.status), outcome.metric))
+    # metrics of the whole set before those of classes
+    grave.sort(key=lambda outcome: (order.index(outcome.status), outcome.metric.count("/"), outcome.metric))
     lines = [
         f"- {words.SYMBOLS[outcome.status]} **{outcome.status}**{' (informational)' if outcome.gate.informational else ''} "
         f"{escape(outcome.rule)}: {escape(outcome.message)}"

@@ -131,7 +131,7 @@ def interval(value: float, replicates: NDArray[np.float64], level: float, method
     """The interval of one number from its replicates; None where fewer than half of them are defined.
 
     `percentile`: the quantiles of the replicates. `basic`: their distances from the number, reflected. `bca`: percentiles shifted for
-    bias and skewness.
+    bias and skewness. Where the replicates are so biased that the number itself lies outside, the interval reaches to it.
 
     Args:
         without: float64[G], the number without each unit or group of units, for `bca`.
@@ -149,7 +149,7 @@ def interval(value: float, replicates: NDArray[np.float64], level: float, method
     low, high = (float(np.quantile(kept, tail)) for tail in tails)
     if method == "basic":
         low, high = 2 * value - high, 2 * value - low
-    return Interval(low, high, level, method, se, bias)
+    return Interval(min(low, value), max(high, value), level, method, se, bias)
 
 
 def _bca_tails(value: float, kept: NDArray[np.float64], tails: tuple[float, float], without: NDArray | None) -> tuple[float, float]:
