@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.errors import FormatError, InputError, MissingDependencyError
+from segbench.errors import ConfigError, FormatError, InputError, MissingDependencyError
 from segbench.profiling.families import Named
 from segbench.profiling.macs_torch import Count, is_within
 from segbench.profiling.records import Tensor
+from segbench.profiling.spec import up_to
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Where torch's exporter notes the module path of every node."""
@@ -308,6 +310,35 @@ def parameters(model: Any, stages: Mapping[str, list[str]] | None = None) -> dic
         used = {name for node in model.graph.node if is_within(scope(node), paths) for name in node.input}
         counts[stage] = sum(weights.pop(name) for name in used & weights.keys())
     return counts
+
+
+def divide(model: Any, tensors: Sequence[str]) -> str:
+    """Makes everything that leads to some tensors one module, for files that name none: the rest is called `head`.
+
+    Returns:
+        The module's path.
+
+    Raises:
+        ConfigError: no operator makes such a tensor.
+    """
+    onnx = require_onnx()
+    makers = {name: node for node in model.graph.node for name in node.output if name}
+    if unknown := [name for name in tensors if name not in makers]:
+        close = get_close_matches(unknown[0], makers, 3, 0.5)
+        raise ConfigError(f"the graph makes no tensor {unknown[0]!r}", hint=f"did you mean {' or '.join(close)}?" if close else None)
+    needed: set[str] = set()
+    ahead = list(tensors)
+    while ahead:
+        name = ahead.pop()
+        if name in makers and name not in needed:
+            needed.update(makers[name].output)
+            ahead += makers[name].input
+    path = up_to(tensors)
+    for node in model.graph.node:
+        where = path if needed.intersection(node.output) else "head"
+        del node.metadata_props[:]
+        node.metadata_props.append(onnx.StringStringEntryProto(key=SCOPES, value=str(["", where, node.name])))
+    return path
 
 
 def cut_tensors(model: Any, inside: Callable[[str], bool]) -> list[str]:

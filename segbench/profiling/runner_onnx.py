@@ -19,7 +19,7 @@ from segbench.profiling.macs_torch import Count, is_within
 from segbench.profiling.records import Check, Runtime, Split
 from segbench.profiling.runner import Failed, agreement, make_arrays
 from segbench.profiling.runner_torch import TorchRunner
-from segbench.profiling.spec import Spec
+from segbench.profiling.spec import Spec, boundary
 from segbench.profiling.timing import Clock, Run, StageTimer, WallClock
 
 Feed = dict[str, Any]
@@ -46,6 +46,10 @@ class GraphRunner:
         model = macs_onnx.load(path)
         self.feed = _feed(model, spec)
         self.graph = macs_onnx.with_input_shapes(model, {name: array.shape for name, array in self.feed.items()})
+        if tensors := boundary(spec.backbone):
+            if source is not None:
+                raise ConfigError("tensors are named in ONNX files; a torch module is split at its modules", hint="--backbone PREFIX")
+            macs_onnx.divide(self.graph, tensors)
         self.modules: Sequence[Named] = macs_onnx.modules(self.graph) if source is None else source.modules
         self.output: Any = None
 

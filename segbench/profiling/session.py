@@ -30,7 +30,7 @@ from segbench.profiling.records import (
     Workload,
 )
 from segbench.profiling.runner import Failed, Runner, require_output
-from segbench.profiling.spec import Spec, resolve
+from segbench.profiling.spec import Spec, boundary, resolve, up_to
 from segbench.profiling.targets import Loaded
 from segbench.profiling.timing import Policy, StageTimer, Told, alternate, back_to_back, in_situ, measure, warm_up
 
@@ -211,7 +211,8 @@ def _split(session: Session, runner: Runner, spec: Spec) -> tuple[Split | None, 
         if spec.backbone not in (None, "auto", "none"):
             raise ConfigError("this model names no modules to split at", hint="leave out --backbone")
         return None, None
-    found, family = families.split(runner.modules, spec.backbone, spec.neck, spec.neck_in)
+    tensors = boundary(spec.backbone)
+    found, family = families.split(runner.modules, up_to(tensors) if tensors else spec.backbone, spec.neck, spec.neck_in)
     if found is None:
         if spec.backbone == "auto":
             session.warnings.append(f"no split into backbone and head: {family}")

@@ -99,6 +99,18 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or found[1])
 
 
+def boundary(backbone: str | None) -> list[str]:
+    """The tensors of `tensor:a,b`, at which an ONNX file without module names is cut; none of any other split."""
+    if backbone is None or not backbone.startswith("tensor:"):
+        return []
+    return [name.strip() for name in backbone.removeprefix("tensor:").split(",") if name.strip()]
+
+
+def up_to(tensors: Sequence[str]) -> str:
+    """What the part of a graph is called that ends at some tensors."""
+    return f"up to {' and '.join(tensors)}"
+
+
 def parse_counts(text: str, what: str) -> list[int]:
     """`1,2,4` -> positive numbers."""
     try:

@@ -297,3 +297,27 @@ def test_weights_of_a_file_go_to_the_stage_that_uses_them():
     model = graph(nodes, {"x": [1, 3, 2, 2]}, ["y"], weights)
     found = macs_onnx.parameters(model, {"backbone": ["encoder"], "neck": ["neck"]})
     assert found == {"total": 12 + 16 + 8, "buffers": 0, "backbone": 12, "neck": 16}
+
+
+def test_a_file_without_module_names_is_cut_at_tensors(tmp_path):
+    made = [("first", "x", "a"), ("second", "a", "b"), ("third", "b", "c"), ("fourth", "a", "d")]
+    nodes = [onnx.helper.make_node("Conv", [source, name], [to]) for name, source, to in made]
+    nodes.append(onnx.helper.make_node("Add", ["c", "d"], ["y"]))
+    weights = {"first": weight(4, 3, 1, 1), "second": weight(4, 4, 1, 1), "third": weight(2, 4, 1, 1), "fourth": weight(2, 4, 1, 1)}
+    path = tmp_path / "plain.onnx"
+    onnx.save(graph(nodes, {"x": [1, 3, 8, 8]}, ["y"], weights), str(path))
+    record = profile(str(path), backbone="tensor:b", threads=1, policy=QUICK, roof=False)[0]
+    assert record.split.backbone == ["up to b"]
+    assert (record.compute.macs_backbone, record.compute.macs_head) == (64 * (12 + 16), 64 * (8 + 8))
+    assert (record.parameters.backbone, record.parameters.head) == (28, 16)
+    assert record.overhead.method == "counterfactual"
+    assert record.overhead.head_over_backbone.latency is not None
+    two = profile(str(path), backbone="tensor:b, d", threads=1, policy=QUICK, roof=False)[0]
+    assert two.compute.macs_backbone == 64 * (12 + 16 + 8)
+    with pytest.raises(ConfigError, match="no tensor 'e'"):
+        profile(str(path), backbone="tensor:e", threads=1, policy=QUICK)
+
+
+def test_a_torch_module_is_not_cut_at_tensors():
+    with pytest.raises(ConfigError, match="split at its modules"):
+        exported("onnxruntime", backbone="tensor:relu")
