@@ -232,7 +232,14 @@ def _dtype(column: str) -> type:
     return {"pixels": np.int64, "image": np.int32}.get(column, np.int32 if column in ("gt", "pred", "class") else np.int64)
 
 
+def _in_order(ids: Sequence[ImageId], order: NDArray[np.int64]) -> bool:
+    """Whether images stand in canonical order, each once; where ids decide about the order, it takes a closer look."""
+    return len(set(ids)) == len(ids) and bool((order[1:] > order[:-1]).all())
+
+
 def _canonical(parts: Sequence[Evidence]) -> Evidence:
+    if len(parts) == 1 and _in_order(parts[0].images.ids, parts[0].images.order):
+        return parts[0]
     ids = [image_id for part in parts for image_id in part.images.ids]
     order = np.concatenate([part.images.order for part in parts])
     sizes = np.concatenate([part.images.sizes for part in parts])
@@ -243,10 +250,12 @@ def _canonical(parts: Sequence[Evidence]) -> Evidence:
     }
     for name, table in tables.items():
         table["image"] = table["image"] + np.repeat(offsets[:-1], [len(part.tables[name]["image"]) for part in parts]).astype(np.int32)
+    repeated = sum(part.repeated for part in parts)
+    if _in_order(ids, order):
+        return Evidence(parts[0].task, parts[0].num_classes, Images(tuple(ids), order, sizes), tables, repeated)
     ranking = sorted(range(len(ids)), key=lambda row: _rank(ids[row], int(order[row])))
     first_of: dict[ImageId, int] = {}
     keep = [row for row in ranking if first_of.setdefault(ids[row], row) == row]
-    repeated = sum(part.repeated for part in parts)
     if len(keep) != len(ids):
         repeated += len(ids) - len(keep)
         _check_repeats(ids, sizes, tables, first_of)

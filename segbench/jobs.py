@@ -128,7 +128,8 @@ def _counted(plan: Plan, first: int, start: int, accumulator: Any, stages: dict[
         if plan.resize:
             pred = tasks.resized_to(plan.task, pred, gt, plan.resize)
         middle = time.perf_counter()
-        accumulator.update((pred.placed(gt_key, first + offset),), (gt.placed(gt_key, first + offset),))
+        pred = pred if pred.id == gt_key else pred.placed(gt_key, first + offset)
+        accumulator.update((pred,), (gt.placed(gt_key, first + offset),))
         stages["read"] += middle - began
         stages["count"] += time.perf_counter() - middle
         yield offset

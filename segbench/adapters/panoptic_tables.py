@@ -51,9 +51,14 @@ class SegmentTables:
 
     def sample(self, key: ImageId, values: NDArray, file: str, void: int = 0) -> PanopticMap:
         """One image with its map."""
+        rows = self.rows(key)
+        columns = self.ids[rows], self.classes[rows], self.areas[rows], self.crowd[rows]
+        return PanopticMap(key, values, *columns, file, self.at[key], void)
+
+    def rows(self, key: ImageId) -> slice:
+        """The segments of one image."""
         index = self.at[key]
-        rows = slice(int(self.starts[index]), int(self.starts[index + 1]))
-        return PanopticMap(key, values, self.ids[rows], self.classes[rows], self.areas[rows], self.crowd[rows], file, index, void)
+        return slice(int(self.starts[index]), int(self.starts[index + 1]))
 
     def select(self, keys: Sequence[ImageId]) -> SegmentTables:
         """The tables of some images, in the given order."""
