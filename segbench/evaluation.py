@@ -63,6 +63,7 @@ def evaluate(
     analysis: bool = False,
     intervals: bool | None = None,
     cluster: str | None = None,
+    images: str | PathLike | Mapping[str, Mapping[str, str]] | None = None,
     iou_thresholds: Sequence[float] | None = None,
     area_ranges: Mapping[str, tuple[float, float]] | None = None,
     max_dets: Sequence[int] | None = None,
@@ -99,7 +100,9 @@ def evaluate(
         trust_pickle: Read pickled files, which can run code.
         analysis: Instances: also where AP is lost, best F1, oLRP and calibration; costs a wider search for overlaps.
         intervals: 95 % intervals of every metric: True, False, or None for those that cost little, of semantic and panoptic metrics.
-        cluster: For them, a regular expression on the image ids: images of one video, patient or city are drawn together.
+        cluster: Images of one video, patient or city are drawn together: a column of `images`, or a regular expression on the ids. Asks for
+            intervals of AP too.
+        images: What is known of the images: a CSV or JSON file, or `{image id: {column: value}}`.
         iou_thresholds, area_ranges, max_dets: Instances: other thresholds, `{name: (low, high)}` in square pixels, and numbers of
             detections per image, in place of the protocol's.
         unknown_class: Instances: what a row of a category that the data set does not have means, `error` or `drop`.
@@ -121,6 +124,9 @@ def evaluate(
         raise ConfigError(f"no rule for missing predictions is called {missing!r}", hint=f"one of {', '.join(MISSING_RULES)}")
     if resize is not None and resize not in RESIZE_RULES:
         raise ConfigError(f"no resize rule is called {resize!r}", hint=f"one of {', '.join(RESIZE_RULES)}")
+    if cluster is not None and intervals is False:
+        raise ConfigError("--cluster is for intervals, and there are to be none")
+    known = _known_of_images(images)
     metrics = (*asked_metrics(metrics), *(("analysis",) if analysis else ()))
     check_numbers(limit, workers, layout, threshold)
     check_exists(predictions, ground_truth)
@@ -167,6 +173,10 @@ def evaluate(
         partner = {gt_key: pred_key for pred_key, gt_key in pairs}
         pairs = [(partner.get(key), key) for key in gt.keys]
     pairs = pairs[:limit]
+    if cluster is not None:  # a mistake is better told now than after the work
+        from segbench.significance.units import labels_of
+
+        labels_of([key for _, key in pairs], cluster, known)
     if not resize:
         check_sizes(pred, gt, pairs)
 
@@ -210,7 +220,17 @@ def evaluate(
         dataset_spec=labels,
         evidences=evidences,
     )
-    return result if intervals is False else result.with_intervals(cluster, only=None if intervals else tasks.QUICK)
+    if intervals is False:
+        return result
+    return result.with_intervals(cluster, only=None if intervals or cluster else tasks.QUICK, images=known)
+
+
+def _known_of_images(images: str | PathLike | Mapping[str, Mapping[str, str]] | None) -> Mapping[str, Mapping[str, str]] | None:
+    if not isinstance(images, str | PathLike):
+        return images
+    from segbench.comparison.labels import read_table
+
+    return read_table(images)
 
 
 def prediction_digest(prints: dict[Any, bytes]) -> str:

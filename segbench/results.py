@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import html
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,12 +139,15 @@ class Result:
         replicates: int = 1000,
         seed: int = 0,
         only: Collection[str] | None = None,
+        images: Mapping[str, Mapping[str, str]] | None = None,
     ) -> Result:
         """The same result with an interval on every metric that is defined, from the evidence alone.
 
         Args:
             only: These tasks; None: all.
-            cluster: A regular expression on the image ids: images of one cluster (a video, a patient, a city) are drawn together.
+            cluster: A column of `images`, or a regular expression on the ids: images of one cluster (a video, a patient, a city) are drawn
+                together.
+            images: What is known of the images: `{image id: {column: value}}`.
             seed: Equal seeds draw the same images, so that results on one data set are paired.
         """
         if only is not None and not set(only) & set(self.tasks):
@@ -157,7 +160,7 @@ class Result:
             if only is not None and name not in only:
                 continue
             evidence = self.evidences[name]
-            clusters = None if cluster is None else tuple(labels_of(evidence.images.ids, cluster))
+            clusters = None if cluster is None else tuple(labels_of(evidence.images.ids, cluster, images))
             made = intervals(evidence, self.dataset_spec, self.rules(name), Resampling(replicates, level, seed, clusters))
             metrics = {
                 metric: replace(entry, interval=made[metric].document() if metric in made else None)

@@ -611,6 +611,17 @@ def test_slices_on_the_command_line(capsys, tmp_path, runs):
     assert cli.run(["slice", str(runs / "model_a"), "--by", "wether", "--images", str(tmp_path / "images.csv")]) == 2
 
 
+def test_clusters_by_a_column(capsys, runs, tmp_path):
+    rows = "".join(f"street_{number:06},{number % 4}\n" for number in range(1, 13))
+    (tmp_path / "images.csv").write_text("id,video\n" + rows, encoding="utf-8")
+    table = ["--cluster", "video", "--images", str(tmp_path / "images.csv")]
+    assert cli.run(["power", str(runs / "model_a"), "--json", *table]) == 0
+    assert {(row["count"], row["noun"]) for row in json.loads(capsys.readouterr().out)["metrics"]} == {(4, "clusters")}
+    assert cli.run(["evaluate", str(STREET / "preds" / "model_a"), str(STREET / "gt"), "--json", "-q", *table]) == 0
+    found = json.loads(capsys.readouterr().out)["tasks"]["semantic"]["metrics"]["semantic/miou"]["interval"]
+    assert found["reason"] == "only 4 clusters"
+
+
 def test_power(capsys, runs):
     both = [str(runs / "model_a"), str(runs / "model_b")]
     assert cli.run(["power", *both, "--target", "0.5pt", "--json"]) == 0

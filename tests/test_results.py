@@ -76,6 +76,12 @@ def test_intervals_come_with_what_costs_little():
     assert not frame.loc["semantic/miou", "reliable"]
     assert " ?</td>" in usual._repr_html_()
     assert " ?</td>" not in without._repr_html_()
+    videos = {f"street_{number:06}": {"video": str(number % 10)} for number in range(1, 13)}
+    assert segbench.evaluate(*paths, cluster="video", images=videos).tasks == without.with_intervals("(.)$").tasks
+    with pytest.raises(ConfigError, match="12 of 12 images have no label"):
+        segbench.evaluate(*paths, cluster="vido", images=videos)
+    with pytest.raises(ConfigError, match="there are to be none"):
+        segbench.evaluate(*paths, cluster="(.)$", intervals=False)
     clustered = segbench.evaluate(*paths, cluster="(.)$")
     assert clustered.tasks == without.with_intervals("(.)$").tasks != usual.tasks
 

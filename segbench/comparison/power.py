@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from segbench.comparison.checks import comparable
@@ -39,9 +40,17 @@ class Power:
 
 
 def power(
-    first: Result, second: Result | None = None, target: Tolerance | None = None, cluster: str | None = None, level: float = 0.95
+    first: Result,
+    second: Result | None = None,
+    target: Tolerance | None = None,
+    cluster: str | None = None,
+    level: float = 0.95,
+    labels: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Power]:
     """What can be seen of every metric that has an interval.
+
+    Args:
+        cluster: A column of `labels` (`{image id: {column: value}}`), or a regular expression on the ids.
 
     Raises:
         ComparabilityError: the runs are not on the same images.
@@ -53,7 +62,7 @@ def power(
         first, second, _ = comparable(first, second)
     found = []
     for task, evidence in first.evidences.items():
-        clusters = None if cluster is None else tuple(labels_of(evidence.images.ids, cluster))
+        clusters = None if cluster is None else tuple(labels_of(evidence.images.ids, cluster, labels))
         units, how = units_of(evidence.images.ids, clusters), Resampling(1000, level, 0, clusters)
         if second is None:
             made = intervals(evidence, first.dataset_spec, first.rules(task), how)
