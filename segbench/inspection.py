@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from segbench import datasets
-from segbench.adapters import panoptic_json
 from segbench.adapters.base import Request
 from segbench.adapters.images import read_labels
 from segbench.adapters.label_arrays import labels_from_array
@@ -99,7 +98,9 @@ def inspect(path: str | os.PathLike[str], dataset: str | os.PathLike[str] | Data
     beside = datasets.find(root)
     dataset = dataset if dataset is None or isinstance(dataset, Dataset) else datasets.load(dataset)
     described = dataset or (datasets.load(beside) if beside else None)
-    if panoptic_json.sniff(root)[0] > 0.5:
+    from segbench.adapters.panoptic_json import sniff  # fitting_preset does without
+
+    if sniff(root)[0] > 0.5:
         from segbench.panoptic_inspection import inspect_panoptic  # what panoptic files need, they alone load
 
         return inspect_panoptic(found, root, described, limit)

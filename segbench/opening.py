@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from segbench import datasets, protocols
-from segbench.adapters import FORMATS, label_files, panoptic_maps, recognised
+from segbench.adapters import FORMATS, recognised
 from segbench.adapters.arrays import is_memory
 from segbench.adapters.base import Format, Request, Source
 from segbench.adapters.label_arrays import check_layout, check_threshold
 from segbench.adapters.pairing import Pairing
-from segbench.adapters.panoptic_json import PanopticJson
 from segbench.datasets import Dataset
 from segbench.errors import SHOWN, ConfigError, FormatError, LabelError, PairingError, counted
 from segbench.files import exists
@@ -121,6 +120,8 @@ def panoptic_after_all(
     """
     if "panoptic" not in dataset.tasks or is_memory(predictions) or is_memory(ground_truth):
         return None
+    from segbench.adapters import label_files, panoptic_maps  # of data sets that are not panoptic nothing is to be asked
+
     paths = Path(str(predictions)), Path(str(ground_truth))
     alone = dataset.tasks == ("panoptic",)
     if not alone and not any(panoptic_maps.looks_panoptic(path) for path in paths):
@@ -198,11 +199,10 @@ def open_side(value: Any, request: Request, task: str, entry: Format | None) -> 
 
 def same_maps(predictions: Any, pred: Source, ground_truth: Any, gt: Source) -> list[str]:
     """A warning where two panoptic JSON files describe the same maps, as happens where those of one of them are missing."""
-    if not isinstance(pred, PanopticJson) or not isinstance(gt, PanopticJson):
+    if {pred.format, gt.format} != {"coco-panoptic"} or str(predictions) == str(ground_truth):
         return []
-    if pred.root == gt.root and str(predictions) != str(ground_truth):
-        return [f"predictions and ground truth are read from the same maps, in {gt.root}"]
-    return []
+    roots: set[str] = {source.root for source in (pred, gt)}  # type: ignore[attr-defined]
+    return [f"predictions and ground truth are read from the same maps, in {roots.pop()}"] if len(roots) == 1 else []
 
 
 def known_by_name(task: str, pred: Source, gt: Source) -> Source:
