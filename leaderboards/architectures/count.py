@@ -23,7 +23,8 @@ def counted(name: str) -> dict:
     import torch
     import zoo
 
-    from segbench.profiling import families, macs_onnx, runner_onnx, runner_torch
+    from segbench.profiling import families, macs_onnx, runner_torch
+    from segbench.profiling.export import export
     from segbench.profiling.records import Tensor
     from segbench.profiling.runner import Failed
     from segbench.profiling.spec import Spec
@@ -45,7 +46,7 @@ def counted(name: str) -> dict:
     row |= {"suspicious": sorted(count.suspicious), "uncounted": dict(sorted(count.uncounted.items()))}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = runner_onnx.export(runner, Path(folder))
+            path = export(runner, Path(folder))
         except Failed as error:
             return row | {"onnx": None, "onnx_note": f"does not export: {error}"}
         graph = macs_onnx.load(path)

@@ -59,13 +59,14 @@ def runner(spec: Spec, loaded: Loaded, stack: ExitStack, enter: Callable[[str], 
             return kind(loaded.model, spec, folder)
         if not targets.is_module(loaded.model):
             raise ConfigError(f"{spec.backend} runs ONNX files and torch modules", hint="--backend python")
+        from segbench.profiling.export import export
         from segbench.profiling.runner_torch import TorchRunner
 
         dtype = "float32" if spec.dtype == "int8" else spec.dtype  # quantised is the exported graph
         source = TorchRunner(loaded, msgspec.structs.replace(spec, backend="torch", device="cpu", dtype=dtype))
         source.run()  # what the graph must give: tracing may change what a model keeps between calls
         enter("export")
-        path = runner_onnx.export(source, folder)
+        path = export(source, folder)
         enter("load")
         return kind(path, spec, folder, source)
     if is_file:

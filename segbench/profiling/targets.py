@@ -189,7 +189,9 @@ def _config_file(path: Path) -> Loaded:
     except ValueError as error:
         raise FormatError(f"not JSON: {error}", files=[str(path)]) from error
     if not isinstance(fields, dict) or "model_type" not in fields:
-        raise FormatError("not a transformers configuration: no model_type", files=[str(path)])
+        ours = isinstance(fields, dict) and str(fields.get("schema")).startswith("segbench.profiles/")
+        hint = f"these are records: segbench profile --merge {path}" if ours else None
+        raise FormatError("not a transformers configuration: no model_type", files=[str(path)], hint=hint)
     transformers = _transformers()
     known = transformers.CONFIG_MAPPING
     if fields["model_type"] not in known:

@@ -221,8 +221,9 @@ def test_an_exported_model_counts_as_torch_does(backend):
 def test_the_cut_out_backbone_gives_the_backbone_s_output(tmp_path):
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnxscript")
+    from segbench.profiling.export import export
     from segbench.profiling.records import Split, Tensor
-    from segbench.profiling.runner_onnx import OnnxRuntimeRunner, export
+    from segbench.profiling.runner_onnx import OnnxRuntimeRunner
     from segbench.profiling.runner_torch import TorchRunner
     from segbench.profiling.spec import Spec
     from segbench.profiling.targets import Loaded
