@@ -462,6 +462,13 @@ def test_what_means_nothing_is_refused(run, runs, arguments, code, told):
     assert "Traceback" not in err
 
 
+def test_reports_on_stdout_stand_alone(run, runs):
+    code, out, _ = run(runs / "model_a", runs / "model_a", "--markdown", "-")
+    assert (code, out.startswith("<!-- segbench:compare:"), out.endswith("</sub>\n")) == (0, True, True)
+    code, out, err = run(runs / "model_a", runs / "model_a", "--html", "-", "--json")
+    assert (code, "name a file" in err + out) == (2, True)
+
+
 def test_folders_that_are_no_runs(run, runs, tmp_path):
     code, _, err = run(STREET / "preds" / "model_a", runs / "model_b")
     assert (code, "--gt" in err) == (3, True)

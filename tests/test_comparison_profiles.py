@@ -118,3 +118,5 @@ def test_the_command(capsys, tmp_path, monkeypatch):
     assert (document["schema"], document["status"]) == ("segbench.compare-profiles/1", "failed")
     assert cli.run(["compare", "a.json", "c.json"]) == 4
     assert cli.run(["compare", "a.json", "c.json", "--any-hardware"]) == 0
+    assert cli.run(["compare", "a.json", "b.json", "--junit", "gates.xml"]) == 2
+    assert "reports and badges are of runs" in capsys.readouterr().err

@@ -69,10 +69,15 @@ def compare(runs: tuple[str, ...], lint: bool, as_json: bool, no_ci: bool, **giv
     from segbench.comparison.profiles import is_profile
 
     profiles = [is_profile(path) for path in runs]
+    reports = [given[name] for name in REPORTS if given[name]]
     if len(runs) == 2 and all(profiles):
+        if reports or given["badge"]:
+            raise click.UsageError("of profiles there is the table or --json; reports and badges are of runs")
         return _profiles(runs, options, given["any_hardware"], as_json)
     if any(profiles):
         raise click.UsageError("profiles are compared two at a time, and not with runs")
+    if as_json and "-" in reports:
+        raise click.UsageError("--json has stdout for itself: name a file in place of -")
     _badge(given["badge"])
     comparisons = _compared(runs, options, given)
     _write(comparisons, given)
@@ -85,7 +90,7 @@ def compare(runs: tuple[str, ...], lint: bool, as_json: bool, no_ci: bool, **giv
 
     if as_json:
         click.echo(json.dumps(documents(comparisons), indent=1, allow_nan=False))
-    else:
+    elif "-" not in reports:
         for comparison in comparisons:
             show(comparison)
     return exit_code(comparisons)
@@ -263,6 +268,9 @@ def _write_text(file: str, text: str) -> None:
         raise InputError(f"the report cannot be written: {error.strerror}", files=[file]) from error
     say(f"wrote {file}")
 
+
+REPORTS = ("markdown", "html", "junit", "csv_file", "benchmark_json")
+"""Options that name a file, or - for stdout in place of the table."""
 
 UNSEEN = 5
 """Gate checks that passed and are underpowered: so many are told one by one."""
