@@ -166,9 +166,9 @@ def test_ranges(seed):
 
 def test_suspicions():
     double = [(LEFT, 0, 0.5), (LEFT, 0, 0.5)]
-    assert any("SB141" in text for text in suspicions(evidence(double, [(LEFT, 0)]), TWO))
-    assert any("SB111" in text for text in suspicions(evidence([(LEFT, 1, 0.5)], [(LEFT, 0)], tables=("segm",)), TWO))
-    assert suspicions(evidence([(LEFT, 0, 0.5)], [(LEFT, 0)]), TWO) == []
+    assert any("SB141" in text for text in suspicions(evidence(double, [(LEFT, 0)]), TWO, RULES))
+    assert any("SB111" in text for text in suspicions(evidence([(LEFT, 1, 0.5)], [(LEFT, 0)], tables=("segm",)), TWO, RULES))
+    assert suspicions(evidence([(LEFT, 0, 0.5)], [(LEFT, 0)]), TWO, RULES) == []
     pred = batch_of(["a"], [{"masks": [LEFT], "labels": [0], "scores": [1]}], TWO, "pred")
     gt = batch_of(["a"], [{"masks": [LEFT], "labels": [0], "ids": [0]}], TWO, "gt")
-    assert any("SB121" in text for text in suspicions(evidence_of(pred, gt), TWO))
+    assert any("SB121" in text for text in suspicions(evidence_of(pred, gt), TWO, RULES))

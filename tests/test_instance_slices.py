@@ -43,6 +43,19 @@ def test_a_slice_is_an_evaluation_of_its_images(files):
             assert part.value("segm/ap") is not None
 
 
+def test_the_same_bytes_for_any_number_of_workers(files, tmp_path):
+    folder, _, _ = files
+    written = set()
+    for name, how in {"one": [1], "two": [2], "seven": [7], "processes": [2, "--executor", "processes"]}.items():
+        command = ["evaluate", str(folder / "results.json"), str(folder / "gt.json"), "--analysis", "-o", str(tmp_path / name)]
+        assert cli.run([*command, "--workers", *map(str, how), "--quiet"]) == 0
+        result = json.loads((tmp_path / name / "result.json").read_text())
+        for changing in ("timing", "command", "model"):
+            result.pop(changing)
+        written.add(((tmp_path / name / "evidence.npz").read_bytes(), json.dumps(result)))
+    assert len(written) == 1
+
+
 def test_slices_of_instances_on_the_command_line(files, capsys, tmp_path):
     folder, _, _ = files
     run = str(tmp_path / "run")

@@ -87,15 +87,11 @@ def _explain_run(metric: str | None, run_folder: str | None, protocol: str | Non
             "metric": name,
             "from": first.name,
             "to": second.name,
-            "steps": [_plain(s) for s in steps],
+            "steps": [step.document() for step in steps],
         }
         click.echo(json.dumps(document))
         return
     _show_steps(task, name, result.value(name), first.name, second.name, steps)
-
-
-def _plain(step: RuleStep) -> dict:
-    return dataclasses.asdict(step)
 
 
 def _show_steps(task: str, name: str, value: float | None, first: str, second: str, steps: list[RuleStep]) -> None:

@@ -243,7 +243,7 @@ def per_image(evidence: Evidence, matches: Matches, rules: InstanceRules) -> dic
     Only detections within the largest number per image and class count; a detection is right or wrong whatever its score.
     """
     image = evidence.rows("detections")["image"]
-    within = matches.ranks < max(rules.max_detections)
+    within = matches.ranks < rules.most
     rows = matches.rows
     hit = np.zeros(len(rows), bool)
     hidden = matches.outside[:, 0] > 0

@@ -80,7 +80,7 @@ def errors(evidence: Evidence, family: str, rules: InstanceRules, iou: float = 0
     found = match(evidence, family, single, partners=True)
     det_category = evidence.rows("detections")["category"]
     gt_category = evidence.rows("ground_truths")["category"]
-    rows = found.order[found.ranks[found.order] < max(single.max_detections)]
+    rows = found.order[found.ranks[found.order] < single.most]
     entries = found.rows[rows]
     has = entries >= 0
     hits, hidden = np.zeros(len(rows), bool), found.outside[rows, 0] > 0
@@ -209,7 +209,7 @@ def confusion_matrix(evidence: Evidence, family: str, rules: InstanceRules, scor
     det_category = evidence.rows("detections")["category"]
     gt_category = evidence.rows("ground_truths")["category"]
     counted = matches.gt_ignored[:, 0] == 0
-    used = (evidence.rows("detections")["score"] >= score) & (matches.ranks < max(single.max_detections))
+    used = (evidence.rows("detections")["score"] >= score) & (matches.ranks < single.most)
     near = (pairs.iou >= iou) & used[pairs.detection]
     order = np.flatnonzero(near & counted[pairs.gt])
     order = order[np.lexsort((pairs.gt[order], pairs.detection[order], -pairs.iou[order]))]

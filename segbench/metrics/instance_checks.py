@@ -29,7 +29,7 @@ def suspicions(evidence: Evidence, dataset: Dataset, rules: InstanceRules) -> li
     beyond = _beyond(detections, rules, evidence.num_classes)
     if beyond:
         found.append(
-            f"{beyond} detections do not count: there are more than {max(rules.max_detections)} in their image"
+            f"{beyond} detections do not count: there are more than {rules.most} in their image"
             + (" and category" if rules.categories == "each" else "")
             + " [SB141]"
         )
@@ -51,7 +51,7 @@ def _beyond(detections: Table, rules: InstanceRules, num_classes: int) -> int:
     key = detections["image"].astype(np.int64)
     if rules.categories == "each":
         key = key * num_classes + detections["category"]
-    return int(np.maximum(np.bincount(key) - max(rules.max_detections), 0).sum())
+    return int(np.maximum(np.bincount(key) - rules.most, 0).sum())
 
 
 def _odd_boxes(noun: str, table: Table, sizes: NDArray[np.int32]) -> list[str]:

@@ -52,7 +52,7 @@ def ranked(evidence: Evidence, family: str, rules: InstanceRules, iou: float = I
 
 def ranked_of(evidence: Evidence, family: str, rules: InstanceRules, found: Matches) -> Ranked:
     """The same from matches made with `partners`."""
-    rows = found.order[found.ranks[found.order] < max(rules.max_detections)]
+    rows = found.order[found.ranks[found.order] < rules.most]
     entries = found.rows[rows]
     has = entries >= 0
     hits, hidden = np.zeros(len(rows), bool), np.zeros(len(rows), bool)

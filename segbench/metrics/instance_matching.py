@@ -160,7 +160,7 @@ def curves(matches: Matches, scores: NDArray[np.float64], rules: InstanceRules, 
     """
     num_thresholds, num_recalls = len(rules.iou_thresholds), len(recall_thresholds)
     num_classes, num_areas = matches.num_gt.shape
-    limits = np.array(rules.max_detections, np.int64)
+    limits = np.array(rules.max_detections or (rules.most,), np.int64)
     shape = num_classes, num_areas, len(limits)
     precision = np.full((num_thresholds, num_recalls, *shape), -1.0)
     recall = np.full((num_thresholds, *shape), -1.0)
@@ -257,7 +257,7 @@ def _pairs(
     first = np.searchsorted(detection, np.arange(len(ranks) + 1))
     has = np.zeros(len(ranks), bool)
     has[detection] = True
-    has &= ranks < max(rules.max_detections)
+    has &= ranks < rules.most
     entries = order[has[order]]
     return entries, first[entries].astype(np.int64), first[entries + 1].astype(np.int64), truth.astype(np.int64), iou
 

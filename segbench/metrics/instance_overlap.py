@@ -155,7 +155,7 @@ def _used(evidence: Evidence, rules: InstanceRules) -> NDArray[np.bool_]:
         key = detections["image"].astype(np.int64) * evidence.num_classes + detections["category"]
         order = np.lexsort((-detections["score"], key))
         place = np.arange(len(order)) - np.searchsorted(key[order], key[order])
-        used[order[place >= max(rules.max_detections)]] = False
+        used[order[place >= rules.most]] = False
     return used
 
 

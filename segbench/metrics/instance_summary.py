@@ -86,7 +86,7 @@ def class_columns(curves: Curves, rules: InstanceRules) -> dict[str, NDArray[np.
             continue
         chosen = curves.precision if index is None else curves.precision[[index]]
         columns[name] = np.array([defined_mean(chosen[:, :, label, 0, last]) for label in range(chosen.shape[2])])
-    columns[f"ar{rules.max_detections[last]}"] = np.array(
-        [defined_mean(curves.recall[:, label, 0, last]) for label in range(curves.recall.shape[1])]
-    )
+    if rules.max_detections:
+        recalls = [defined_mean(curves.recall[:, label, 0, last]) for label in range(curves.recall.shape[1])]
+        columns[f"ar{rules.max_detections[last]}"] = np.array(recalls)
     return columns

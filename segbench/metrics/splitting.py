@@ -23,15 +23,19 @@ class RuleStep:
         new: Its value after.
         before: Metric values before the change.
         after: Metric values after it; the next step's `before`.
-        delta: after - before, None where either is undefined.
+        delta: after - before, None where either is undefined or not scored.
     """
 
     rule: str
-    old: str
-    new: str
+    old: Any
+    new: Any
     before: dict[str, float | None]
     after: dict[str, float | None]
     delta: dict[str, float | None]
+
+    def document(self) -> dict[str, Any]:
+        """The step as plain values."""
+        return msgspec.to_builtins(self)
 
 
 def split(evidence: Evidence, dataset: Dataset, first: RuleSet, second: RuleSet) -> list[RuleStep]:
@@ -48,7 +52,7 @@ def split(evidence: Evidence, dataset: Dataset, first: RuleSet, second: RuleSet)
             continue
         rules = msgspec.structs.replace(rules, **{rule: new})
         after = tasks.scores(evidence.task, evidence, dataset, msgspec.structs.replace(first, rules=rules)).metrics
-        delta = {name: _difference(after[name], value) for name, value in before.items()}
+        delta = {name: _difference(after.get(name), value) for name, value in before.items()}
         steps.append(RuleStep(rule, old, new, before, after, delta))
         before = after
     return steps

@@ -81,6 +81,11 @@ class InstanceRules(msgspec.Struct, frozen=True, kw_only=True):
     groups: Literal["none", "frequency"] = "none"
     matching: Literal["by_score", "by_overlap"] = "by_score"
 
+    @property
+    def most(self) -> int:
+        """Detections per image and category that count at most."""
+        return max(self.max_detections, default=2**31 - 1)
+
 
 RULE_TITLES = {
     "families": "what may be scored",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import segbench
-from segbench import datasets
+from segbench import cli, datasets
 from segbench.errors import ComparabilityError, ConfigError
 from segbench.results import Result
 from segbench.significance.measure import measure
@@ -261,6 +261,18 @@ def test_where_ap_is_lost_needs_another_protocol(tmp_path):
     with pytest.raises(ConfigError, match="where AP is lost"):
         evaluate(tmp_path, analysis=True)
     assert evaluate(tmp_path, analysis=True, protocol="coco").value("segm/best_f1") is not None
+
+
+def test_the_difference_to_coco_is_told_rule_by_rule(tmp_path, capsys):
+    made(tmp_path, 3)
+    for name, protocol in (("city", "cityscapes"), ("coco", "coco")):
+        evaluate(tmp_path, protocol=protocol).save(tmp_path / name)
+    assert cli.run(["explain", "segm/ap", "--run", str(tmp_path / "city"), "--protocol", "coco", "--json"]) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert steps[-1]["rule"] == "matching"
+    assert steps[-1]["after"]["segm/ap"] == evaluate(tmp_path, protocol="coco").value("segm/ap")
+    assert cli.run(["explain", "segm/ap", "--run", str(tmp_path / "coco"), "--protocol", "cityscapes"]) == 4
+    assert "evaluate again with --protocol cityscapes" in capsys.readouterr().err
 
 
 def test_recognised_by_the_predictions(tmp_path):
