@@ -55,8 +55,8 @@ class SegbenchError(Exception):
         shown = self.files[: 2 * SHOWN]
         width = max((len(role) for role, _ in shown), default=0) + 1
         lines += [f"  {role + ':':<{width}} {path}" for role, path in shown]
-        hidden = self.count - len(shown)
-        if shown and hidden > 0 and self.count > SHOWN:
+        examples = sum(role == shown[0][0] for role, _ in shown)  # both files of a pair are one problem
+        if self.count > max(examples, SHOWN) and shown:
             lines.append(f"  ... {self.count} in all")
         if self.hint:
             lines.append(f"  hint: {self.hint}")
@@ -113,3 +113,23 @@ class MissingDependencyError(SegbenchError, ImportError):
 def counted(number: int, noun: str) -> str:
     """`1 file`, `2 files`: for messages."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def raise_first(errors: Sequence[InputError]) -> None:
+    """Raises the first of several images' errors, with the files of the first five of its code and how many there are; or nothing.
+
+    Raises:
+        InputError: as told. Where the others of its code say something else, and where there are other codes, the message says so.
+    """
+    if not errors:
+        return
+    first = errors[0]
+    if len(errors) == 1:
+        raise first
+    alike = [error for error in errors if error.code == first.code]
+    others = len(errors) - len(alike)
+    notes = [f"the first of {len(alike)} such images, whose details differ"] if len({error.message for error in alike}) > 1 else []
+    notes += [f"and {counted(others, 'image')} with other problems"] if others else []
+    message = f"{first.message} ({'; '.join(notes)})" if notes else first.message
+    files = [file for error in alike[:SHOWN] for file in error.files]
+    raise type(first)(message, files=files, hint=first.hint, code=first.code, count=max(len(alike), first.count)) from first

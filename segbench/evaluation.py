@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from segbench import __version__, jobs, scrutiny
+from segbench import __version__, executors, jobs, scrutiny
 from segbench.adapters.base import Layout, Request
 from segbench.adapters.pairing import MISSING_RULES, pair
 from segbench.datasets import Dataset
@@ -125,7 +125,7 @@ def evaluate(
     if resize is not None and resize not in RESIZE_RULES:
         raise ConfigError(f"no resize rule is called {resize!r}", hint=f"one of {', '.join(RESIZE_RULES)}")
     if cluster is not None and intervals is False:
-        raise ConfigError("--cluster is for intervals, and there are to be none")
+        raise ConfigError("--cluster is for intervals, and there are to be none", hint="leave --cluster or --no-intervals out")
     known = _known_of_images(images)
     metrics = (*asked_metrics(metrics), *(("analysis",) if analysis else ()))
     check_numbers(limit, workers, layout, threshold)
@@ -177,8 +177,11 @@ def evaluate(
         from segbench.significance.units import labels_of
 
         labels_of([key for _, key in pairs], cluster, known)
-    if not resize:
-        check_sizes(pred, gt, pairs)
+    largest = 0 if resize else check_sizes(pred, gt, pairs)
+    if workers is None and chosen != "instance" and executor in (None, "threads", "processes"):
+        workers = executors.workers_in_memory(largest)
+        if workers < executors.available_workers():
+            say(f"{counted(workers, 'worker')}, so that images of {largest} pixels fit into memory; --workers N overrules")
 
     plan = Plan(chosen, labels, rules, tables, pred, gt, pairs, resize)
     accumulated, timing = jobs.run(plan, executor, workers, address, progress)
@@ -195,7 +198,7 @@ def evaluate(
     scored = {name: score(name, evidences[name], labels, every_rules[name]) for name in wanted}
     warnings += tasks.suspicions(chosen, evidence, labels, rules)
     for warning in warnings:
-        say(f"warning: {warning}")
+        say(f"warning: {warning}".replace("\n", "\\n"))  # a file may be named with a line break
     prints = {key: value for outcome in accumulated for key, value in outcome.fingerprints.items()}
     timing |= {"wall_s": time.perf_counter() - started[0], "cpu_s": time.process_time() - started[1]}
     result = Result(

@@ -23,6 +23,18 @@ def available_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+BYTES_PER_PIXEL = 16
+"""What a pixel takes while both sides of an image are decoded and counted; 3 to 12 were measured, by depth and metrics."""
+
+
+def workers_in_memory(pixels: int) -> int:
+    """As many workers as there are CPUs; fewer where images of so many pixels, one each, would fill more than half of the memory."""
+    if not hasattr(os, "sysconf"):
+        return available_workers()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(available_workers(), memory // 2 // (BYTES_PER_PIXEL * max(1, pixels))))
+
+
 @contextmanager
 def opened(
     executor: str | Executor | None, workers: int | None = None, address: str | None = None
@@ -47,6 +59,8 @@ def opened(
         )
     if address and name != "dask":
         raise ConfigError("an address is for the dask executor", hint="add --executor dask")
+    if name == "serial" and workers not in (None, 1):
+        raise ConfigError("the serial executor has one worker", hint="leave --workers or --executor serial out")
     if count < 1:
         raise ConfigError("the number of workers must be at least 1")
     if name == "dask":

@@ -20,7 +20,7 @@ from segbench.adapters.label_files import ARRAY, IMAGE, LOSSY, chosen, kind_of, 
 from segbench.adapters.pairing import unique_keys
 from segbench.adapters.png import MAX_BYTES, palette, peek
 from segbench.datasets import Dataset
-from segbench.errors import SHOWN, ConfigError, FormatError, InputError
+from segbench.errors import SHOWN, ConfigError, FormatError, InputError, counted
 from segbench.files import exists, read
 from segbench.metrics.suspicions import interpolated
 from segbench.opening import check_numbers
@@ -171,16 +171,19 @@ def _read_all(found: Inspection, folder: Path, names: Sequence[str], described: 
     if coloured and values:
         add(found, "SB162", f"{dtypes['colour']} of {found.read} files are coloured, the others are not", [], "save all of them one way")
     for (code, hint), files in broken.items():
-        add(found, code, f"{len(files)} files cannot be read", files, hint or None)
+        add(found, code, f"{counted(len(files), 'file')} cannot be read", files, hint or None)
 
 
 def _describe(found: Inspection, paths: list[str]) -> None:
     try:
         found.format, kind = kind_of(paths[:1])
     except InputError as error:
-        found.what = f"{found.files} files; the first cannot be read: {error.message}"
+        found.what = f"{counted(found.files, 'file')}; the first cannot be read: {error.message}"
         return
-    found.what = f"{found.files} files: {kind}, {len(found.values)} distinct {'colours' if 'colour' in found.dtypes else 'values'}"
+    if any(dtype.startswith("float") for dtype in found.dtypes):
+        kind += " of scores, each pixel the class of the highest"
+    noun = "colour" if "colour" in found.dtypes else "value"
+    found.what = f"{counted(found.files, 'file')}: {kind}, {counted(len(found.values), f'distinct {noun}')}"
     if set(found.values) == {"0", "255"}:
         add(found, "SB112", "only the values 0 and 255: a binary mask, not class ids", paths[:1], "write 0 and 1 (divide by 255)")
     elif "colour" not in found.dtypes and len(found.values) > MANY_VALUES and "uint8" not in found.dtypes:
@@ -216,21 +219,20 @@ def _check_values(found: Inspection, dataset: Dataset, colours: bool) -> None:
 
 
 def fitting(values: set[str], colours: bool) -> list[dict[str, str]]:
-    """Presets in which every value means something, the one with the fewest classes first."""
-    if not values:
-        return []
+    """Presets in which every value means something: first those of whose classes the fewest are missing, with the fewest void values."""
     found = []
-    for name in datasets.available():
+    for name in datasets.available() if values else ():
         preset = datasets.load(name)
-        found += [(preset.num_classes, name, space) for space in _spaces_of(preset, values, colours)]
-    return [
-        {
-            "dataset": name,
-            "space": space,
-            "why": f"all {len(values)} {'colours' if colours else 'values'} are among its {count} classes or void",
-        }
-        for count, name, space in sorted(found)
-    ]
+        for space in _spaces_of(preset, values, colours):
+            if colours:
+                classes = [preset.colors[_rgb(value)] for value in values]
+            else:
+                classes = preset.value_map(space).classes(np.array([int(value) for value in values])).tolist()
+            voids = classes.count(preset.num_classes)
+            seen = len(set(classes) - {preset.num_classes})
+            why = f"{seen} of its {preset.num_classes} classes{', and void' if voids else ''}"
+            found.append((preset.num_classes - seen + voids, name, space, why))
+    return [{"dataset": name, "space": space, "why": why} for _, name, space, why in sorted(found)]
 
 
 def _spaces_of(dataset: Dataset, values: set[str], colours: bool) -> tuple[str, ...]:

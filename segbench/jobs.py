@@ -13,7 +13,7 @@ import numpy as np
 from segbench import executors
 from segbench.adapters.base import Source
 from segbench.datasets import Dataset
-from segbench.errors import SHOWN, InputError, counted
+from segbench.errors import InputError, raise_first
 from segbench.evidence import Evidence
 from segbench.metrics import tasks
 from segbench.protocols import RuleSet
@@ -133,25 +133,6 @@ def _counted(plan: Plan, first: int, start: int, accumulator: Any, stages: dict[
         stages["read"] += middle - began
         stages["count"] += time.perf_counter() - middle
         yield offset
-
-
-def raise_first(errors: Sequence[InputError]) -> None:
-    """Raises the first of several errors, with the files of the first five of its code and how many there are; nothing where there is none.
-
-    Raises:
-        InputError: as told.
-    """
-    if not errors:
-        return
-    first = errors[0]
-    alike = [error for error in errors if error.code == first.code]
-    if len(errors) == 1:
-        raise first
-    files = [file for error in alike[:SHOWN] for file in error.files]
-    others = len(errors) - len(alike)
-    more = f" (and {counted(others, 'image')} with other problems)" if others else ""
-    message = first.message + more
-    raise type(first)(message, files=files, hint=first.hint, code=first.code, count=max(len(alike), first.count)) from first
 
 
 def _count_batch(plan: Plan, accumulator: Any) -> dict[str, float]:

@@ -198,8 +198,10 @@ def open_side(value: Any, request: Request, task: str, entry: Format | None) -> 
 
 
 def same_maps(predictions: Any, pred: Source, ground_truth: Any, gt: Source) -> list[str]:
-    """A warning where two panoptic JSON files describe the same maps, as happens where those of one of them are missing."""
-    if {pred.format, gt.format} != {"coco-panoptic"} or str(predictions) == str(ground_truth):
+    """A warning where both sides are one path; or two panoptic JSON files of the same maps, as where those of one of them are missing."""
+    if not is_memory(predictions) and not is_memory(ground_truth) and Path(str(predictions)).samefile(str(ground_truth)):
+        return ["predictions and ground truth are the same files, so nothing is evaluated"]
+    if {pred.format, gt.format} != {"coco-panoptic"}:
         return []
     roots: set[str] = {source.root for source in (pred, gt)}  # type: ignore[attr-defined]
     return [f"predictions and ground truth are read from the same maps, in {roots.pop()}"] if len(roots) == 1 else []

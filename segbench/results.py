@@ -221,9 +221,7 @@ class Result:
             ConfigError: no folder is named.
             InputError: it cannot be written.
         """
-        if not os.fspath(folder):
-            raise ConfigError("the path of the run folder is empty", hint="name a folder, such as runs/a")
-        target = Path(folder)
+        target = check_run_folder(folder)
         try:
             evidence = pack({f"{task}/{name}": array for task, ev in self.evidences.items() for name, array in ev.arrays().items()})
             document = msgspec.json.decode(self.to_json())
@@ -237,9 +235,7 @@ class Result:
                     }
                 )
         except OSError as error:
-            raise InputError(
-                f"the run folder cannot be written: {error.strerror}", files=[str(target)], hint="choose another -o"
-            ) from error
+            raise _unwritable(target, error.strerror) from error
         return target
 
     @classmethod
@@ -266,6 +262,40 @@ class Result:
             raise FormatError(f"damaged result: {message}", files=[file]) from error
         except Exception as error:  # scores of integers that nobody counted fail in any way
             raise FormatError(f"damaged result: {type(error).__name__}: {error}", files=[str(path)]) from error
+
+
+def check_run_folder(folder: str | os.PathLike, *inputs: Any) -> Path:
+    """Where a run may be written, as far as that can be told before it is made.
+
+    Args:
+        inputs: What is evaluated; below it a run would be read as predictions or ground truth the next time.
+
+    Raises:
+        ConfigError: no folder is named, or one of the inputs.
+        InputError: it cannot be written, or holds the description of a data set that no run wrote.
+    """
+    if not os.fspath(folder):
+        raise ConfigError("the path of the run folder is empty", hint="name a folder, such as runs/a")
+    target = Path(folder)
+    place = os.path.realpath(target)
+    for item in inputs:
+        root = os.path.realpath(item) if isinstance(item, str | os.PathLike) else None
+        if root is not None and os.path.isdir(root) and (place + os.sep).startswith(root + os.sep):
+            raise ConfigError(
+                f"the run folder {target} is in {item}, whose files are evaluated", hint="write runs beside it, such as -o runs/a"
+            )
+    try:
+        if target.exists() and not target.is_dir():
+            raise _unwritable(target, "it is a file")
+        if (target / "dataset.json").exists() and not (target / "result.json").exists():
+            raise _unwritable(target, "it holds a dataset.json of yours, which would be replaced")
+    except OSError as error:
+        raise _unwritable(target, error.strerror) from error
+    return target
+
+
+def _unwritable(folder: Path, why: str | None) -> InputError:
+    return InputError(f"the run folder cannot be written: {why}", files=[str(folder)], hint="choose another -o")
 
 
 def score(task: str, evidence: Evidence, dataset: Dataset, rules: RuleSet) -> TaskResult:

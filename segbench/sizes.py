@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.errors import ShapeError
+from segbench.errors import SHOWN, ShapeError
 
 RESIZE_RULES = ("nearest", "nearest-exact")
 
@@ -49,7 +50,7 @@ def mismatch(found: Sequence[tuple[Size, Size, str, str]]) -> ShapeError:
     hint = "export at full size, or pass --resize nearest (floor(i*s)) or nearest-exact (Pillow)"
     if what.startswith("transposed"):
         hint = "save labels as (height, width), and load images without rotating them"
-    shown = [item for row in found[:3] for item in (("pred", row[2]), ("gt", row[3])) if item[1]]
+    shown = [item for row in found[:SHOWN] for item in (("pred", row[2]), ("gt", row[3])) if item[1]]
     ours, theirs = ("x".join(map(str, size)) for size in (pred, gt))
     return ShapeError(
         f"prediction and ground truth differ in size: {ours} vs {theirs}; the prediction is {what}",
@@ -60,8 +61,11 @@ def mismatch(found: Sequence[tuple[Size, Size, str, str]]) -> ShapeError:
     )
 
 
-def check_sizes(pred: Any, gt: Any, pairs: Sequence[tuple[Any, Any]]) -> None:
+def check_sizes(pred: Any, gt: Any, pairs: Sequence[tuple[Any, Any]]) -> int:
     """Compares the sizes that headers tell, before anything is decoded.
+
+    Returns:
+        Pixels of the largest image, as far as headers tell.
 
     Raises:
         ShapeError: SB101.
@@ -75,3 +79,4 @@ def check_sizes(pred: Any, gt: Any, pairs: Sequence[tuple[Any, Any]]) -> None:
             found.append((ours, theirs, pred.file(pred_key), gt.file(gt_key)))
     if found:
         raise mismatch(found)
+    return max((prod(size) for known in (known_pred, known_gt) for size in known.values() if size), default=0)

@@ -139,6 +139,9 @@ def test_contradicting_class_options(folders):
         ({"executor": "thread"}, "threads"),
         ({"workers": 0}, "at least 1"),
         ({"address": "tcp://x:1"}, "dask"),
+        ({"executor": "serial", "workers": 2}, "one worker"),
+        ({"cluster": "(a)", "intervals": False}, "--no-intervals"),
+        ({"cluster": "nowhere"}, "no label by 'nowhere'"),
         ({"task": "depth"}, "semantic"),
         ({"format": "label-pgn"}, "label-png"),
         ({"id_space": "train ids"}, "label"),
@@ -236,7 +239,18 @@ def test_masks_of_0_and_255_on_both_sides(folders):
     for side in ("preds", "gt"):
         for name in ("a", "b"):
             write(folders / side / f"{name}.png", np.eye(6, 8, dtype=np.uint8) * 255)
-    with pytest.raises(LabelError, match="binary masks") as caught:
+    with pytest.raises(LabelError, match="predictions and ground truth hold only 0 and 255: binary masks") as caught:
+        run(folders, num_classes=2)
+    assert caught.value.code == "SB112"
+    assert run(folders, num_classes=2, ignore_index=255).images["count"] == 2
+
+
+@pytest.mark.parametrize(("side", "words"), [("preds", "predictions hold"), ("gt", "ground truth holds")])
+def test_masks_of_0_and_255_on_one_side(folders, side, words):
+    for folder in ("preds", "gt"):
+        for name in ("a", "b"):
+            write(folders / folder / f"{name}.png", np.eye(6, 8, dtype=np.uint8) * (255 if folder == side else 1))
+    with pytest.raises(LabelError, match=f"^{words} only 0 and 255") as caught:
         run(folders, num_classes=2)
     assert caught.value.code == "SB112"
     assert run(folders, num_classes=2, ignore_index=255).images["count"] == 2
@@ -270,6 +284,12 @@ def test_alpha_channels(folders, array, code):
     assert caught.value.code == code
 
 
+def test_grey_with_alpha_needs_no_palette(folders):
+    write(folders / "preds" / "a.png", np.zeros((6, 8, 2), np.uint8))
+    with pytest.raises(FormatError, match="a grey image with an alpha channel"):
+        run(folders)
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_many_broken_files_are_one_message(tmp_path, workers):
     labels = np.zeros((6, 8), np.uint8)
@@ -282,8 +302,32 @@ def test_many_broken_files_are_one_message(tmp_path, workers):
     assert caught.value.count == 20
     assert caught.value.files == [("pred", str(tmp_path / "preds" / f"{number:02}.png")) for number in (1, 3, 5, 7, 9)]
     assert "image 01" in caught.value.message
-    assert "and 1 image with other problems" in caught.value.message
+    assert "the first of 20 such images, whose details differ; and 1 image with other problems" in caught.value.message
     assert "20 in all" in str(caught.value)
+
+
+def test_many_sizes_are_one_message(tmp_path):
+    for number in range(8):
+        write(tmp_path / "gt" / f"{number}.png", np.zeros((6, 8), np.uint8))
+        write(tmp_path / "preds" / f"{number}.png", np.zeros((8, 6), np.uint8))
+    with pytest.raises(ShapeError) as caught:
+        run(tmp_path)
+    text = str(caught.value)
+    assert [text.count(f"{role}:") for role in ("pred", "gt")] == [5, 5]
+    assert "... 8 in all" in text
+
+
+def test_many_broken_headers_are_one_message(tmp_path):
+    for number in range(9):
+        write(tmp_path / "gt" / f"{number}.png", np.zeros((6, 8), np.uint8))
+        write(tmp_path / "preds" / f"{number}.png", np.zeros((6, 8), np.uint8))
+        if number in (3, 4, 5, 6, 7):
+            path = tmp_path / "preds" / f"{number}.png"
+            path.write_bytes(path.read_bytes()[: 20 if number == 3 else 30])
+    (tmp_path / "preds" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    with pytest.raises(FormatError, match="the first of 6 such images") as caught:
+        run(tmp_path)
+    assert (caught.value.code, caught.value.count, len(caught.value.files)) == ("SB160", 6, 5)
 
 
 def test_damaged_file_is_named(folders):

@@ -596,6 +596,46 @@ def test_text_of_others_is_shown_as_it_is(sides, run):
             assert name in out
 
 
+@pytest.mark.parametrize("place", ["gt", "preds", "gt/run", "./preds/"])
+def test_a_run_is_not_written_into_what_it_evaluates(sides, run, monkeypatch, place):
+    monkeypatch.chdir(sides)
+    code, out, err = run("evaluate", "preds", "gt", "-o", place)
+    assert (code, out) == (2, "")
+    assert "whose files are evaluated" in err
+    assert not list(sides.glob("**/result.json"))
+
+
+@posix
+def test_a_line_break_in_a_file_name(sides, run):
+    (sides / "preds" / "a.png").rename(sides / "preds" / "a\nwarning: b.png")
+    for extra in ((), ("--strict",)):
+        _, _, err = run("evaluate", sides / "preds", sides / "gt", "--missing", "skip", *extra)
+        assert "a\\nwarning: b.png" in err
+        assert "\nwarning: b.png" not in err
+
+
+def test_the_same_files_on_both_sides(sides, run):
+    _, _, err = run("evaluate", sides / "gt", sides / "gt")
+    assert "warning: predictions and ground truth are the same files" in err
+
+
+def test_ground_truth_given_first(sides, run):
+    Image.fromarray(np.where(LABELS == 0, 255, LABELS).astype(np.uint8)).save(sides / "gt" / "a.png")
+    swapped, right = (run("evaluate", sides / one, sides / other)[2] for one, other in (("gt", "preds"), ("preds", "gt")))
+    assert "is it the first path, which is for predictions?" in swapped
+    assert "first path" not in right
+
+
+def test_a_damaged_tiff_is_one_message(sides):
+    path = sides / "preds" / "a.tif"
+    (sides / "preds" / "a.png").unlink()
+    Image.fromarray(LABELS).save(path)
+    path.write_bytes(path.read_bytes()[:100])
+    done = process("evaluate", sides / "preds", sides / "gt", "-q")
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: ")
+
+
 @posix
 def test_file_names_that_are_no_utf8(sides, run):
     odd = b"caf\xe9.png"

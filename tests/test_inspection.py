@@ -36,6 +36,8 @@ def test_presets_that_fit(tmp_path):
     names = [fit["dataset"] for fit in inspect(tmp_path).fits]
     assert "pascal_voc" in names
     assert "camvid_11" not in names
+    write(tmp_path / "b.png", np.arange(21, dtype=np.uint8)[None])
+    assert inspect(tmp_path).fits[0] == {"dataset": "pascal_voc", "space": "label", "why": "21 of its 21 classes, and void"}
 
 
 def test_problems(tmp_path):
@@ -60,6 +62,11 @@ def test_colours(tmp_path):
     found = inspect(tmp_path)
     assert "#800000" in found.values
     assert {"pascal_voc"} <= {fit["dataset"] for fit in found.fits}
+
+
+def test_scores_are_called_scores(tmp_path):
+    np.save(tmp_path / "a.npy", np.eye(3, dtype=np.float32)[np.arange(20).reshape(4, 5) % 3])
+    assert "NumPy arrays of scores" in inspect(tmp_path).what
 
 
 def test_limit_and_single_file():

@@ -282,6 +282,15 @@ def test_output_that_is_a_file(result, tmp_path):
     assert (tmp_path / "run").read_text() == "mine"
 
 
+def test_a_run_replaces_no_description_of_a_data_set(result, tmp_path):
+    (tmp_path / "dataset.json").write_text("mine")
+    with pytest.raises(InputError, match=r"a dataset\.json of yours"):
+        result.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset.json"]
+    again = result.save(tmp_path / "run")
+    assert result.save(again) == again  # a run replaces a run
+
+
 @pytest.fixture
 def instances(tmp_path):
     """A run folder of one image with two boxes on each side."""

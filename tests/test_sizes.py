@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import segbench
+from segbench import executors
 from segbench.sizes import looks_like, resized
 
 
@@ -24,6 +26,26 @@ from segbench.sizes import looks_like, resized
 )
 def test_words(pred, gt, words):
     assert words in looks_like(pred, gt)
+
+
+def test_workers_fit_into_memory(monkeypatch):
+    monkeypatch.setattr(executors, "available_workers", lambda: 64)
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**21}.__getitem__)  # 8 GiB
+    assert [executors.workers_in_memory(pixels) for pixels in (0, 2048 * 1024, 2**26, 2**30)] == [64, 64, 4, 1]
+
+
+def test_a_large_image_takes_fewer_workers(tmp_path, monkeypatch):
+    for side in ("preds", "gt"):
+        (tmp_path / side).mkdir()
+        for name in "ab":
+            Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / side / f"{name}.png")
+    monkeypatch.setattr(executors, "available_workers", lambda: 2)
+    monkeypatch.setattr(executors, "BYTES_PER_PIXEL", 2**50)
+    said = []
+    result = segbench.evaluate(tmp_path / "preds", tmp_path / "gt", num_classes=2, say=said.append)
+    assert result.timing["workers"] == 1
+    assert "1 worker, so that images of 600 pixels fit into memory; --workers N overrules" in said
+    assert segbench.evaluate(tmp_path / "preds", tmp_path / "gt", num_classes=2, workers=2).timing["workers"] == 2
 
 
 def test_seven_to_three():

@@ -81,7 +81,7 @@ def labels_of(data: bytes, file: str, *, key: str | None = None, max_bytes: int 
     raise _damaged("the file is empty" if not data else "unknown kind of file", file, "labels are read from PNG, TIFF, .npy and .npz")
 
 
-def _damaged(why: str, file: str, hint: str | None = None) -> FormatError:
+def _damaged(why: str, file: str, hint: str = "write the file again") -> FormatError:
     return FormatError(why, files=[file], hint=hint, code="SB160")
 
 
@@ -121,7 +121,7 @@ def _unpickled(data: bytes, file: str) -> NDArray:
 
 
 def _too_big(size: int, max_bytes: int, file: str) -> FormatError:
-    return FormatError(f"an array of {size} bytes is beyond the limit of {max_bytes}", files=[file], code="SB192")
+    return png.too_large(f"an array of {size} bytes", max_bytes, file)
 
 
 def _npy(data: bytes, file: str, max_bytes: int) -> NDArray:
@@ -147,7 +147,7 @@ def _npy_header(data: bytes, file: str, size: int, max_bytes: int) -> tuple[tupl
     if dtype.hasobject:
         raise _pickled(file)
     if any(type(length) is not int or length < 0 for length in shape) or dtype.kind not in "biuf":
-        raise _damaged(f"an array of type {dtype} and shape {shape} holds no labels", file)
+        raise _damaged(f"an array of type {dtype} and shape {shape} holds no labels", file, "save integers, or float scores")
     count = math.prod(shape)
     if count * dtype.itemsize > max_bytes:
         raise _too_big(count * dtype.itemsize, max_bytes, file)

@@ -18,9 +18,9 @@ from segbench.adapters.base import Format, Layout, Request
 from segbench.adapters.images import labels_of, read_labels
 from segbench.adapters.label_arrays import channels, labels_from_array
 from segbench.adapters.pairing import key_of, unique_keys
-from segbench.adapters.png import MAX_BYTES, peek
+from segbench.adapters.png import HEADER_BYTES, MAX_BYTES, SIGNATURE, header, peek, too_large
 from segbench.datasets import Dataset, Matching, spaces_holding
-from segbench.errors import FormatError, InputError, LabelError, counted
+from segbench.errors import FormatError, InputError, LabelError, counted, raise_first
 from segbench.samples import INVALID, LabelMap, ValueMap
 
 PNG, TIFF, ARRAY = (".png",), (".tif", ".tiff"), (".npy", ".npz")
@@ -81,9 +81,9 @@ class LabelFiles:
     def _decoded(self, data: bytes, path: str) -> tuple[NDArray, ValueMap]:
         array = labels_of(data, path, trust_pickle=self.trust_pickle)
         if array.ndim == 3 and array.shape[-1] in (2, 3, 4) and not path.lower().endswith((*ARRAY, *PICKLE)):
-            if self.colours is None:
+            if self.colours is None and array.shape[-1] > 2:
                 raise _colours_unexpected(path)
-            return packed_colours(array, path), self.colours
+            return packed_colours(array, path), self.colours or self.meaning
         count = channels(self.meaning) if array.ndim > 2 else None
         labels = labels_from_array(array, layout=self.layout, num_classes=count, threshold=self.threshold, file=path)
         return labels, self.meaning
@@ -109,7 +109,20 @@ class LabelFiles:
         return found
 
     def sizes(self) -> list[tuple[int, int] | None]:
-        return [_size(self.file(key)) for key in self.files]
+        """As of every source.
+
+        Raises:
+            FormatError: SB160, SB192, of all files whose headers are damaged or lie.
+        """
+        sizes: list[tuple[int, int] | None] = []
+        errors: list[InputError] = []
+        for key in self.files:
+            try:
+                sizes.append(_size(self.file(key)))
+            except FormatError as error:
+                errors.append(error)
+        raise_first(errors)
+        return sizes
 
     def fingerprint(self, key: int | str) -> bytes:
         return self._prints.get(key) or hashlib.sha256(disk.read(self.file(key), MAX_BYTES)).digest()
@@ -220,7 +233,8 @@ def open_label_files(path: Path, request: Request) -> LabelFiles:
         _refuse_empty(path, request.asked)
     dataset = request.dataset
     files: dict[int | str, str] = dict(unique_keys(names, str(path), dataset.matching).items())
-    format_name, kind = kind_of([os.path.join(root, name) for name in _sample(list(files.values()))])
+    sample = [os.path.join(root, name) for name in _sample(list(files.values()))]
+    format_name, kind = kind_of([item for item in sample if _sound(item)] or sample)
     if request.asked and request.asked != format_name:
         raise FormatError(
             f"these files are {format_name} ({kind}), not {request.asked}",
@@ -276,6 +290,15 @@ def kind_of(paths: Sequence[str]) -> tuple[str, str]:
         return "label-image", "label images"
     name = {0: "grey", 3: "indexed"}.get(found[0].color_type, "grey")
     return "label-png", f"{name} {found[0].bit_depth}-bit PNG label maps"
+
+
+def _sound(path: str) -> bool:
+    """Whether a file is no PNG with a damaged header; checking the sizes of all files tells of all of those."""
+    start = disk.read(path, MAX_BYTES, HEADER_BYTES)  # what cannot be read at all is refused here
+    try:
+        return start[:8] != SIGNATURE or header(start, path) is not None
+    except FormatError:
+        return False
 
 
 def told_space(source: LabelFiles, request: Request) -> str:
@@ -342,9 +365,7 @@ def _size(path: str) -> tuple[int, int] | None:
     if head is None:
         return None
     if head.height * head.width > MAX_BYTES:
-        raise FormatError(
-            f"an image of {head.height}x{head.width} pixels is beyond the limit of {MAX_BYTES} bytes", files=[path], code="SB192"
-        )
+        raise too_large(f"an image of {head.height}x{head.width} pixels", MAX_BYTES, path)
     return head.height, head.width
 
 

@@ -137,9 +137,7 @@ def decode(data: bytes, file: str = "", *, max_bytes: int = MAX_BYTES) -> NDArra
     sizes = [(-(-(head.height - row) // down), -(-(head.width - column) // right)) for row, column, down, right in passes]
     size = sum([rows * ((columns * bits + 7 >> 3) + 1) for rows, columns in sizes or [(head.height, head.width)]])
     if max(size, head.height * head.width * (bits + 7 >> 3)) > max_bytes:
-        raise FormatError(
-            f"an image of {head.height}x{head.width} pixels is beyond the limit of {max_bytes} bytes", files=[file], code="SB192"
-        )
+        raise too_large(f"an image of {head.height}x{head.width} pixels", max_bytes, file)
     compressed = _image_data(data, file)
     if len(compressed) * DEFLATE_RATIO < size:
         _refuse(f"{len(compressed)} compressed bytes cannot hold {head.height}x{head.width} pixels", file)
@@ -153,6 +151,16 @@ def decode(data: bytes, file: str = "", *, max_bytes: int = MAX_BYTES) -> NDArra
     if not head.interlaced:
         return _samples(buffer, head.height, head.width, head, file)
     return _interlaced(buffer, passes, sizes, head, file)
+
+
+def too_large(what: str, max_bytes: int, file: str) -> FormatError:
+    """The error for what needs more memory than it may."""
+    return FormatError(
+        f"{what} is beyond the limit of {max_bytes} bytes",
+        files=[file] if file else [],
+        hint="is its header damaged? Maps that are this large are cut into tiles, predictions and ground truth alike",
+        code="SB192",
+    )
 
 
 def _refuse(why: str, file: str) -> NoReturn:

@@ -7,6 +7,7 @@ import gc
 import io
 import os
 import sys
+import warnings
 from importlib import import_module
 
 import click
@@ -78,6 +79,7 @@ def main(args: list[str] | None = None) -> None:
     """The entry point: every error becomes one message and an exit code, never a traceback."""
     # imports make a hundred thousand objects that live to the end: looking through them for garbage is 7 % of a short run
     gc.set_threshold(100_000)
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file, our own message says
     _prepare_streams()
     sys.exit(run(sys.argv[1:] if args is None else args))
 

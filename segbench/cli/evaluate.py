@@ -99,9 +99,10 @@ def evaluate(
     """
     from segbench.evaluation import evaluate as run
     from segbench.metrics.tasks import QUICK
+    from segbench.results import check_run_folder
 
-    if output == "":
-        raise click.UsageError("the path of -o is empty")
+    if output is not None:
+        check_run_folder(output, options["predictions"], options["ground_truth"])
     patterns = [pattern.strip() for pattern in (metrics or "").split(",") if pattern.strip()]
     command = shlex.join(["segbench", *sys.argv[1:]])
     # stdout is the result's alone, whatever an adapter prints
@@ -140,6 +141,7 @@ def _show_task(result: Result, name: str, task: TaskResult) -> None:
     columns = [column for column in task.per_class[0] if column not in ("id", "name")]
     console.print("[bold]per class, %[/bold]")
     classes = table()
+    classes.collapse_padding = len(columns) > FEW_COLUMNS
     classes.add_column("class", no_wrap=True)
     for column in columns:
         classes.add_column(TITLES.get(column, column), justify="right")
@@ -203,6 +205,9 @@ def _cell(column: str, value: Any) -> str:
 
 MANY_CLASSES = 40
 """With more classes than this, those with neither ground truth nor prediction are left out of the table."""
+
+FEW_COLUMNS = 6
+"""With more columns than this, they stand closer together: 80 characters are what many terminals have."""
 
 MOST_CLASSES = 200
 """Rows of the table at most."""

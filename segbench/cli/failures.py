@@ -25,7 +25,7 @@ def report_error(error: SegbenchError, as_json: bool) -> int:
     else:
         # a file may be named with a line break: one line each keeps the message readable
         files: list[str | tuple[str, str]] = [(role, path.replace("\n", "\\n")) for role, path in error.files]
-        shown = SegbenchError(error.message, files=files, hint=error.hint, code=error.code, count=error.count)
+        shown = SegbenchError(error.message.replace("\n", "\\n"), files=files, hint=error.hint, code=error.code, count=error.count)
         with suppress(OSError):
             click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(str(shown))}", err=True)
     return error.exit_code

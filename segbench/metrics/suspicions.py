@@ -36,9 +36,9 @@ def semantic(matrix: NDArray[np.int64], dataset: Dataset) -> list[str]:
         found.append(f"every prediction is {name!r} everywhere")
     missed = labelled[:, -1].sum()
     if missed:
-        found.append(
-            f"{100 * missed / total:.2f} % of the labelled pixels are predicted as void, which counts as wrong where the protocol says so"
-        )
+        swapped = "" if matrix[-1].any() else "; the ground truth has no void: is it the first path, which is for predictions?"
+        share = f"{100 * missed / total:.2f} % of the labelled pixels"
+        found.append(f"{share} are predicted as void, which counts as wrong where the protocol says so{swapped}")
     return found
 
 
@@ -93,16 +93,17 @@ def interpolated(values: NDArray) -> bool:
 
 
 def refuse_binary_masks(evidence: Evidence) -> None:
-    """Refuses two classes of which only the first is seen beside void on both sides: masks of 0 and 255.
+    """Refuses two classes of which only the first is seen beside void, on either side: masks of 0 and 255.
 
     Raises:
         LabelError: SB112.
     """
     table = evidence.rows("pixels")
-    sides = [set(table[side].tolist()) for side in ("gt", "pred")]
-    if all(1 not in side for side in sides) and all(2 in side for side in sides):
+    masks = [noun for noun, side in (("predictions", "pred"), ("ground truth", "gt")) if set(table[side].tolist()) == {0, 2}]
+    if masks:
+        verb = "hold" if "predictions" in masks else "holds"
         raise LabelError(
-            "predictions and ground truth hold only 0 and 255: binary masks, whose foreground would count as void",
+            f"{' and '.join(masks)} {verb} only 0 and 255: binary masks, whose foreground would count as void",
             hint="write 0 and 1 (divide by 255); or, where 255 does mean void, say so: --ignore-index 255",
             code="SB112",
         )
