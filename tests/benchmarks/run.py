@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from measuring import Run, machine, measured, quiet
+from measuring import Run, machine, measured, quiet, touch_memory
 from peer import SEGBENCH, Peer, Work, maps, segbench_command
 from peers import TASKS, peers_of
 from report import TWO_WORKERS, markdown
@@ -237,6 +237,7 @@ def main() -> None:
     names = [name for name in options.workloads.split(",") if name and name != "none"]
     starts = TASKS if options.start == "all" else tuple(name for name in options.start.split(",") if name)
     options.out.mkdir(parents=True, exist_ok=True)
+    touch_memory()
     works = {name: bench.work(name, options.count) for name in names}
     for name in [name for name, work in works.items() if work is None]:
         print(f"{name}: no real data here (set SEGBENCH_DATA): left out", file=sys.stderr)
