@@ -20,6 +20,8 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _LITERAL = re.compile(r"true|false|null")
 _JSON = json.JSONDecoder()
+_FITTING = {(kind, kind) for kind in range(5)} | {(INTEGER, NUMBER)}
+"""Kinds of a value, and of a field that it may stand in."""
 
 Fields = Mapping[str, tuple[int, str, int]]
 """Path of a value in a row -> kind, column, and place in it."""
@@ -96,7 +98,8 @@ class _Learner:
     def slot(self, kind: int, path: str, end: int) -> None:
         field = self.fields.get(path)
         parent = path.rpartition(".")[0]
-        if (field is not None and kind != field[0] and (kind, field[0]) != (INTEGER, NUMBER)) or (field is None and parent in self.known):
+        fits = parent not in self.known and path not in self.known if field is None else (kind, field[0]) in _FITTING
+        if not fits:
             raise ValueError
         self.kinds.append(kind if field is None else field[0])
         self.targets.append(None if field is None else field[1:])
@@ -117,7 +120,8 @@ class _Learner:
             self.slot(TEXT if path in self.fields else STRING, path, end - 1)
             self.mark()
         elif _LITERAL.match(self.text, self.at):
-            if (self.literal(_LITERAL) != "null" and path in self.known) or path in self.fields:
+            null = self.literal(_LITERAL) == "null"
+            if path in self.fields or (not null if path in self.known else path.rpartition(".")[0] in self.known):
                 raise ValueError
         else:
             match = _NUMBER.match(self.text, self.at)
@@ -144,4 +148,6 @@ class _Learner:
                 self.mark()
                 self.literal(_SPACE)
             count += 1
+        if path in self.known and not count:
+            raise ValueError
         self.mark()
