@@ -245,6 +245,14 @@ def test_underpowered_gates_are_told_everywhere(pair):
     assert all("underpowered" in text for text in told)
 
 
+def test_of_several_gates_the_gravest_is_shown(pair):
+    gates = [{"metric": "semantic/miou", "max_drop": "0.5pt"}, {"metric": "semantic/miou", "min": "1pt"}]
+    for order in (gates, gates[::-1]):
+        found = compare(*pair, gates=order, options=Options(QUICK))
+        assert [row.split("|")[-2].strip() for row in found.markdown().splitlines() if "semantic/miou |" in row] == ["❌ max\\_drop 0.5pt"]
+        assert "failed: max_drop 0.5pt" in page.comparison_page([found])
+
+
 def hostile(comparison: Comparison) -> Comparison:
     """The comparison under a name that tries to be markup."""
     name = "<script>alert(1)</script> | `x` [a](http://b) @team ::error::\n%0A"

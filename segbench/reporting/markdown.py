@@ -59,11 +59,7 @@ def _metrics(comparison: Comparison) -> str:
 
 
 def _gated(comparison: Comparison) -> dict[str, str]:
-    return {
-        outcome.metric: f"{words.SYMBOLS[outcome.status]} {outcome.rule}"
-        for outcome in reversed(comparison.outcomes)
-        if not outcome.gate.slice
-    }
+    return {metric: f"{words.SYMBOLS[outcome.status]} {outcome.rule}" for metric, outcome in words.gated(comparison).items()}
 
 
 def _table(rows: Sequence[Row], gated: dict[str, str]) -> str:

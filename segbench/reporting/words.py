@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from segbench.errors import counted
+from segbench.gates.judging import ORDER
 
 if TYPE_CHECKING:
     from segbench.comparison import Comparison, Row
+    from segbench.gates import Outcome
     from segbench.results import Result
     from segbench.significance.paired import Difference
 
@@ -105,6 +107,12 @@ def moved(rows: list[Row]) -> list[Row]:
     """Rows that changed, the largest changes first: significant ones, then the rest."""
     changed = [row for row in rows if row.mark not in "=x"]
     return sorted(changed, key=lambda row: ("!-+~".index(row.mark), -abs(row.difference.delta or 0), row.metric))
+
+
+def gated(comparison: Comparison) -> dict[str, Outcome]:
+    """What the gates say of each metric of all images; of several the gravest."""
+    of_all = [outcome for outcome in comparison.outcomes if outcome.gate.slice is None]
+    return {outcome.metric: outcome for outcome in sorted(of_all, key=lambda outcome: -ORDER.index(outcome.status))}
 
 
 def families(rows: Iterable[Row]) -> dict[str, list[Row]]:
