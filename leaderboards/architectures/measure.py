@@ -85,7 +85,7 @@ class Board:
         return bool(old.noisy) or (old.latency is None and old.error.kind != "export")
 
     def add(self, name: str, backend: str, record) -> None:
-        """Keeps a record unless it is a failure in the place of a measurement."""
+        """Keeps a record unless the one before is better."""
         import board
 
         from segbench.profiling import Profiles
@@ -93,12 +93,20 @@ class Board:
         with self.lock:
             print(f"{time.strftime('%H:%M:%S')} {name:24} {backend:12} {shown(record)}", flush=True)
             old = self.records.get(key(record)) if record is not None else None
-            if record is None or (record.latency is None and old is not None and old.latency is not None):
+            if record is None or (old is not None and not better(record, old)):
                 return
             self.records[key(record)] = record
             profiles = Profiles.merge([Profiles(list(self.records.values()))])
             profiles.save(self.file)
             (self.file.parent / "MEASURED.md").write_text(board.page(profiles), encoding="utf-8")
+
+
+def better(new, old) -> bool:
+    """A quiet measurement replaces any other, a noisy one those that waited longer for their CPU, a failure only a failure."""
+    if new.latency is None or old.latency is None:
+        return old.latency is None
+    waits = [record.quality.waited if record.quality and record.quality.waited is not None else 1.0 for record in (new, old)]
+    return not new.noisy or waits[0] < waits[1]
 
 
 def key(record) -> tuple[str, str, str]:

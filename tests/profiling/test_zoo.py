@@ -6,6 +6,7 @@ import importlib.util
 import json
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,6 +79,20 @@ def loaded(name: str):
 def test_the_board_is_that_of_the_records():
     assert (FOLDER / "MEASURED.md").read_text(encoding="utf-8") == loaded("board").page(RECORDS)
     assert (FOLDER / "records.json").stat().st_size < 1_000_000
+
+
+def test_which_of_two_records_is_kept():
+    better = loaded("measure").better
+    failed, quiet = SimpleNamespace(latency=None), SimpleNamespace(latency=1, noisy=False, quality=SimpleNamespace(waited=0.01))
+    noisy, noisier = (SimpleNamespace(latency=1, noisy=True, quality=SimpleNamespace(waited=share)) for share in (0.2, 0.5))
+    assert better(noisier, failed)
+    assert not better(failed, noisier)
+    assert better(failed, failed)
+    assert better(noisy, noisier)
+    assert not better(noisier, noisy)
+    assert better(quiet, noisy)
+    assert better(quiet, quiet)
+    assert not better(noisy, quiet)
 
 
 def test_one_record_per_model_and_runtime():
