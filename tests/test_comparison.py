@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -468,6 +469,14 @@ def test_what_means_nothing_is_refused(run, runs, arguments, code, told):
     found, _, err = run(runs / "model_a", runs / "model_b", *arguments)
     assert (found, told in err) == (code, True), err
     assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes to wait for")
+def test_pipes_are_not_waited_for(run, runs, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for arguments in ([tmp_path / "pipe"], [runs / "model_a", "--config", tmp_path / "pipe"]):
+        code, _, err = run(runs / "model_b", *arguments)
+        assert (code, "pipe" in err) == (3, True), err
 
 
 def test_reports_on_stdout_stand_alone(run, runs):

@@ -297,7 +297,9 @@ def test_no_configuration(tmp_path):
     assert config.find(tmp_path) is None
     write(tmp_path, '[project]\nname = "x"\n', "pyproject.toml")
     assert config.find(tmp_path) is None
-    with pytest.raises(FormatError, match="cannot be read"):
+    (tmp_path / "pyproject.toml").write_bytes(b'[project]\nname = "\xff"\n')
+    assert config.find(tmp_path) is None
+    with pytest.raises(FormatError, match="cannot read the file"):
         config.load(tmp_path / "nothing.toml")
 
 

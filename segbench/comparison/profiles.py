@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -218,6 +219,8 @@ def _medians(values: NDArray[np.float64], replicates: int, seed: int) -> NDArray
 
 def is_profile(path: str | PathLike) -> bool:
     """Whether a path is a file of profiles, told from its first bytes."""
+    if not Path(path).is_file():  # a pipe would be waited for
+        return False
     try:
         with open(path, "rb") as file:
             return b'"segbench.profiles/' in file.read(200)

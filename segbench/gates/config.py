@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from segbench import files as disk
 from segbench.errors import ConfigError, FormatError
 from segbench.gates.rules import (
     BASELINE_MISSING,
@@ -29,6 +30,9 @@ FILES = ("segbench.toml", "pyproject.toml")
 
 MOST_DRAWS = 1_000_000
 """Replicates and permutations at most: more would say nothing that these do not."""
+
+MAX_BYTES = 1 << 24
+"""The largest configuration."""
 
 _HEADER = re.compile(r"^\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"^\s*[\"']?([\w.-]+)[\"']?\s*=")
@@ -53,7 +57,7 @@ def find(folder: str | PathLike = ".") -> Path | None:
     """The configuration of a folder: `segbench.toml`, else a `pyproject.toml` that has `[tool.segbench]`."""
     for name in FILES:
         path = Path(folder) / name
-        if path.is_file() and (name != "pyproject.toml" or "tool.segbench" in path.read_text(encoding="utf-8")):
+        if path.is_file() and (name != "pyproject.toml" or b"tool.segbench" in path.read_bytes()):
             return path
     return None
 
@@ -66,11 +70,10 @@ def load(path: str | PathLike) -> Policy:
         ConfigError: an unknown key, or a value that means nothing.
     """
     file = Path(path)
+    written = disk.read(file, MAX_BYTES)
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = written.decode("utf-8-sig").replace("\r\n", "\n")
         document = tomllib.loads(text)
-    except OSError as error:
-        raise FormatError(f"the configuration cannot be read: {error.strerror}", files=[str(file)]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"the configuration is not TOML: {error}", files=[str(file)]) from error
     prefix = ""
