@@ -13,6 +13,7 @@ from segbench import __version__
 from segbench.errors import ConfigError, SegbenchError
 from segbench.profiling import backends, costs, families, meters, overhead, statistics, targets
 from segbench.profiling.hardware import Gpu, fingerprint
+from segbench.profiling.macs_torch import Count
 from segbench.profiling.meters import Disturbance
 from segbench.profiling.records import (
     Compute,
@@ -147,7 +148,7 @@ def _measure(session: Session, runner: Runner, spec: Spec, reference: Loaded | N
     output = runner.output
     session.enter("count")
     count = runner.count()
-    split, family = _split(session, runner, spec)
+    split, family = _split(session, runner, spec, count)
     session.model.family = family  # type: ignore[union-attr]
     session.runtime = runner.describe(count)
     _note_runtime(session, runner, spec)
@@ -206,7 +207,7 @@ def _measure(session: Session, runner: Runner, spec: Spec, reference: Loaded | N
         )
 
 
-def _split(session: Session, runner: Runner, spec: Spec) -> tuple[Split | None, str | None]:
+def _split(session: Session, runner: Runner, spec: Spec, count: Count | None) -> tuple[Split | None, str | None]:
     if not runner.modules:
         if spec.backbone not in (None, "auto", "none"):
             raise ConfigError("this model names no modules to split at", hint="leave out --backbone")
@@ -217,6 +218,10 @@ def _split(session: Session, runner: Runner, spec: Spec) -> tuple[Split | None, 
         if spec.backbone == "auto":
             session.warnings.append(f"no split into backbone and head: {family}")
         return None, families.family_of(runner.modules)
+    if found.decided != "option" and count is not None and count.macs and not count.within(found.backbone):
+        idle = ", ".join(found.backbone)
+        session.warnings.append(f"no split into backbone and head: {idle} computed nothing; name the backbone's modules with --backbone")
+        return None, family
     return found, family or families.family_of(runner.modules)
 
 

@@ -186,6 +186,16 @@ def test_no_split_is_said_and_nothing_guessed():
         measured(runner, backbone="bodi")
 
 
+def test_a_backbone_by_name_that_never_runs_is_none():
+    runner = Scripted(1.0)
+    runner.count = lambda: Count(macs=300, by_module=Counter({"decoder": 300}))
+    record = measured(runner)
+    assert record.split is None
+    assert record.latency is not None
+    assert any("encoder computed nothing" in warning for warning in record.warnings)
+    assert measured(runner, backbone="encoder").split.backbone == ["encoder"]  # who names it is believed
+
+
 def test_the_type_that_ran_is_what_is_recorded():
     runner = Scripted(1.0)
     runner.describe = lambda count: Runtime(backend="scripted", compute_dtype="bfloat16")
