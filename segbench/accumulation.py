@@ -119,10 +119,16 @@ class Accumulation:
 
         Raises:
             PairingError: the two sides, or the ids, differ in number.
+            ConfigError: no arrays, or one label map, whose rows would be taken for images.
         """
         for side in (preds, gts):
             if not is_memory(side):
                 raise ConfigError(f"a batch is arrays, not a {type(side).__name__}", hint="pass a list of arrays, or one with a batch axis")
+        if self.task == "semantic" and not isinstance(gts, list | tuple) and as_numpy(gts, "gt").ndim == 2:
+            raise ConfigError(
+                f"ground truth of shape {as_numpy(gts, 'gt').shape} is one image, not a batch",
+                hint="add(pred, gt) counts one image; a list of arrays is a batch of whatever it holds",
+            )
         images = [list(side) if isinstance(side, list | tuple) else list(as_numpy(side)) for side in (preds, gts)]
         ids = list(image_ids) if image_ids is not None else [None] * len(images[1])
         if not len(images[0]) == len(images[1]) == len(ids):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from segbench import __version__, datasets, protocols
 from segbench import files as disk
 from segbench.datasets import Dataset
-from segbench.errors import ConfigError, FormatError, InputError, SegbenchError
+from segbench.errors import ConfigError, FormatError, InputError, SegbenchError, counted
 from segbench.evidence import Evidence
 from segbench.metrics import references, tasks
 from segbench.protocols import RuleSet
@@ -55,7 +55,7 @@ class TaskResult:
     undefined: dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """Scores, provenance and evidence of one model on one data set.
 
@@ -75,6 +75,13 @@ class Result:
     evidences: dict[str, Evidence] = field(repr=False)
     schema: str = SCHEMA
     segbench: str = __version__
+
+    def __repr__(self) -> str:
+        lines = [f"{self.model['name']} on {self.dataset['name']}: {counted(self.images['count'], 'image')}"]
+        for name, task in self.tasks.items():
+            values = (f"{metric.partition('/')[2]} {percent(entry.value)}" for metric, entry in task.metrics.items())
+            lines.append(f"{name}, protocol {task.protocol['name']}, %: {', '.join(values)}")
+        return "\n".join(lines)
 
     def value(self, metric: str) -> float | None:
         """The value of a metric, such as `semantic/miou` or, of one class, `semantic/iou/road`; None where undefined.

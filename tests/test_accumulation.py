@@ -40,6 +40,18 @@ def test_feeding_in_any_way(images):
         assert accumulation.compute().tasks == whole
 
 
+@pytest.mark.parametrize("scores", [False, True])
+def test_one_image_is_no_batch(images, scores):
+    pred, gt = images[0][0], images[1][0]
+    pred = np.eye(4, dtype=np.float32)[pred].transpose(2, 0, 1) if scores else pred
+    with pytest.raises(ConfigError, match="one image, not a batch") as caught:
+        fresh().update(pred, gt)
+    assert "add(pred, gt)" in caught.value.hint
+    points = fresh()
+    points.update(list(images[0][0]), list(gt))  # point clouds, each with a label per point
+    assert points.compute().images["count"] == len(gt)
+
+
 def test_scores_of_a_model(images):
     preds, gts = images
     logits = np.eye(4, dtype=np.float32)[preds].transpose(0, 3, 1, 2)

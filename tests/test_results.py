@@ -102,6 +102,12 @@ def test_frames(result):
         result.to_frame("pixels")
 
 
+def test_shown_in_a_console(result):
+    first, second = repr(result).splitlines()
+    assert first == "model_a on street: 12 images"
+    assert second.startswith("semantic, protocol pooled, %: pixel_accuracy 92.53, mean_accuracy 83.89, miou 72.90")
+
+
 def test_notebook_table(result):
     page = result._repr_html_()
     assert "semantic/miou" in page
