@@ -10,8 +10,8 @@ from segbench.evidence import Evidence, Table
 from segbench.metrics.instance_pairs import FAMILIES, FLOOR, pair_table
 from segbench.protocols.instance import InstanceRules
 
-MARGIN_PX, ODD = 2, 0.05
-"""How far boxes may reach beyond their image; the share of odd boxes beyond which something is wrong with all."""
+MARGIN_PX, ODD, LOOKED_AT = 2, 0.05, 20_000
+"""How far boxes may reach beyond their image; the share of odd boxes beyond which something is wrong with all; rows that tell the share."""
 
 
 def suspicions(evidence: Evidence, dataset: Dataset, rules: InstanceRules) -> list[str]:
@@ -46,31 +46,40 @@ def suspicions(evidence: Evidence, dataset: Dataset, rules: InstanceRules) -> li
 
 def _beyond(detections: Table, rules: InstanceRules, num_classes: int) -> int:
     """Detections behind the best of their image, and of their category where each is by itself."""
-    if not rules.max_detections or not len(detections["image"]):
+    per_image = np.bincount(detections["image"], minlength=1)
+    if per_image.max() <= rules.most:
         return 0
-    key = detections["image"].astype(np.int64)
+    crowded = np.flatnonzero(per_image[detections["image"]] > rules.most)
+    key = detections["image"][crowded].astype(np.int64)
     if rules.categories == "each":
-        key = key * num_classes + detections["category"]
-    return int(np.maximum(np.bincount(key) - rules.most, 0).sum())
+        key = key * num_classes + detections["category"][crowded]
+    return int(np.maximum(np.unique(key, return_counts=True)[1] - rules.most, 0).sum())
 
 
 def _odd_boxes(noun: str, table: Table, sizes: NDArray[np.int32]) -> list[str]:
     """Sentences about boxes that reach beyond their image, or are smaller than the mask in them."""
-    box, size = table["box"], sizes[table["image"]]
-    if not len(box):
-        return []
-    left, top, width, height = box.T
-    known = size[:, 0] >= 0
-    beyond = known & ((left + width > size[:, 1] + MARGIN_PX) | (top + height > size[:, 0] + MARGIN_PX))
-    # a box of an integer mask may be drawn through the middle of its outermost pixels
-    smaller = (table["mask_area"] > 0) & (table["mask_area"] > (np.maximum(width, 0) + 1) * (np.maximum(height, 0) + 1))
+    every = slice(None, None, 1 + len(table["image"]) // LOOKED_AT)
     found = []
-    if beyond.mean() > ODD:
-        told = f"{int(beyond.sum())} boxes of {noun} reach beyond their image"
-        found.append(f"{told}: COCO's are [x, y, width, height], not [left, top, right, bottom] [SB172]")
-    if smaller.mean() > ODD:
-        found.append(f"{int(smaller.sum())} boxes of {noun} are smaller than their mask [SB172]")
+    for odd, told in (
+        (_beyond_image, "reach beyond their image: COCO's are [x, y, width, height], not [left, top, right, bottom]"),
+        (_smaller_than_mask, "are smaller than their mask"),
+    ):
+        some = odd(table, sizes, every)
+        if len(some) and some.mean() > ODD:
+            found.append(f"{int(odd(table, sizes, slice(None)).sum())} boxes of {noun} {told} [SB172]")
     return found
+
+
+def _beyond_image(table: Table, sizes: NDArray[np.int32], rows: slice) -> NDArray[np.bool_]:
+    box, size = table["box"][rows], sizes[table["image"][rows]]
+    wide, high = box[:, 0] + box[:, 2] > size[:, 1] + MARGIN_PX, box[:, 1] + box[:, 3] > size[:, 0] + MARGIN_PX
+    return (size[:, 0] >= 0) & (wide | high)
+
+
+def _smaller_than_mask(table: Table, sizes: NDArray[np.int32], rows: slice) -> NDArray[np.bool_]:
+    # a box of an integer mask may be drawn through the middle of its outermost pixels
+    box, area = table["box"][rows], table["mask_area"][rows]
+    return (area > 0) & (area > (np.maximum(box[:, 2], 0) + 1) * (np.maximum(box[:, 3], 0) + 1))
 
 
 def _repeated(detections: Table) -> int:
