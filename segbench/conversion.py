@@ -13,10 +13,10 @@ import numpy as np
 from segbench.adapters.arrays import is_memory
 from segbench.adapters.base import Request, Role
 from segbench.adapters.pairing import pair
-from segbench.adapters.panoptic_parts import CONFIDENCE, OVERLAP, STUFF_AREA_PX, merged_parts, write_coco_panoptic
+from segbench.adapters.panoptic.parts import CONFIDENCE, OVERLAP, STUFF_AREA_PX, merged_parts, write_coco_panoptic
 from segbench.datasets import Dataset
 from segbench.errors import ConfigError, FormatError, InputError, counted
-from segbench.metrics.panoptic_segments import check_segments, segment_table
+from segbench.metrics.panoptic.segments import check_segments, segment_table
 from segbench.opening import check_exists, open_side, resolved_dataset, told_formats
 from segbench.samples import ImageId, PanopticMap
 
@@ -47,7 +47,7 @@ def convert(
         instances: Scored instances to lay over the labels, such as a COCO results file.
         dataset: The classes; else as `segbench.evaluate` tells them.
         ground_truth: The source is ground truth: its groups become crowds.
-        overlap, stuff_area_px, confidence: How parts are merged, see `segbench.adapters.panoptic_parts.merged_parts`.
+        overlap, stuff_area_px, confidence: How parts are merged, see `segbench.adapters.panoptic.parts.merged_parts`.
 
     Returns:
         The JSON's path.

@@ -98,7 +98,7 @@ def inspect(path: str | os.PathLike[str], dataset: str | os.PathLike[str] | Data
     beside = datasets.find(root)
     dataset = dataset if dataset is None or isinstance(dataset, Dataset) else datasets.load(dataset)
     described = dataset or (datasets.load(beside) if beside else None)
-    from segbench.adapters.panoptic_json import sniff  # fitting_preset does without
+    from segbench.adapters.panoptic.coco import sniff  # fitting_preset does without
 
     if sniff(root)[0] > 0.5:
         from segbench.panoptic_inspection import inspect_panoptic  # what panoptic files need, they alone load

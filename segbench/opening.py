@@ -120,7 +120,8 @@ def panoptic_after_all(
     """
     if "panoptic" not in dataset.tasks or is_memory(predictions) or is_memory(ground_truth):
         return None
-    from segbench.adapters import label_files, panoptic_maps  # of data sets that are not panoptic nothing is to be asked
+    from segbench.adapters import label_files
+    from segbench.adapters.panoptic import maps as panoptic_maps  # of data sets that are not panoptic nothing is to be asked
 
     paths = Path(str(predictions)), Path(str(ground_truth))
     alone = dataset.tasks == ("panoptic",)
@@ -211,7 +212,7 @@ def known_by_name(task: str, pred: Source, gt: Source) -> Source:
     """Instance predictions whose image ids are those of the ground truth in another form, by the ground truth's ids; else as they are."""
     if task != "instance":
         return pred
-    from segbench.adapters.coco_source import CocoInstances, by_image_name
+    from segbench.adapters.instance.coco_source import CocoInstances, by_image_name
 
     return by_image_name(pred, gt) if isinstance(pred, CocoInstances) and isinstance(gt, CocoInstances) else pred
 
@@ -242,7 +243,7 @@ def resolved_dataset(
     if ignore_index is not None:
         raise ConfigError("--ignore-index needs --num-classes", hint="add --num-classes N")
     if isinstance(ground_truth, Mapping) and "categories" in ground_truth:
-        from segbench.adapters.coco import memory_dataset
+        from segbench.adapters.instance.coco import memory_dataset
 
         return memory_dataset(ground_truth)
     if not is_memory(ground_truth):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from segbench.adapters import panoptic_json
 from segbench.adapters.base import Request
+from segbench.adapters.panoptic import coco as panoptic_json
 from segbench.datasets import Dataset
 from segbench.errors import InputError, LabelError, counted
 from segbench.inspection import Inspection, add
-from segbench.metrics.panoptic import PanopticAccumulator
-from segbench.metrics.panoptic_matching import check_areas, scene
+from segbench.metrics.panoptic.matching import check_areas, scene
+from segbench.metrics.panoptic.scoring import PanopticAccumulator
 
 
 def inspect_panoptic(found: Inspection, path: Path, described: Dataset | None, limit: int | None) -> Inspection:

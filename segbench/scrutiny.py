@@ -49,9 +49,9 @@ def look_at_categories(plan: Plan, evidence: Evidence, id_space: str | None) -> 
     Returns:
         A sentence where another numbering of the predicted categories explains most of what overlaps.
     """
-    from segbench.adapters import coco_categories  # other tasks need nothing of instances
-    from segbench.metrics import instance_checks
-    from segbench.metrics.instance import InstanceAccumulator
+    from segbench.adapters.instance import coco_categories  # other tasks need nothing of instances
+    from segbench.metrics.instance import checks as instance_checks
+    from segbench.metrics.instance.scoring import InstanceAccumulator
 
     known = coco_categories.ids_in(plan.dataset, id_space or "label")
     if known is None or plan.dataset.num_classes < 2 or not instance_checks.hardly_any_found(evidence):

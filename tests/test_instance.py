@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from segbench import datasets, protocols
-from segbench.adapters.coco_masks import decode, packed_counts
-from segbench.adapters.instance_memory import batch_of
+from segbench.adapters.instance.coco_masks import decode, packed_counts
+from segbench.adapters.instance.memory import batch_of
 from segbench.errors import ComparabilityError, ConfigError, FormatError, InputError, LabelError, PairingError, ShapeError
 from segbench.instances import InstanceBatch
-from segbench.metrics.instance import InstanceAccumulator, evaluated, families_for, scores
-from segbench.metrics.instance_catalogue import METRICS
-from segbench.metrics.instance_pairs import boundaries
+from segbench.metrics.instance.catalogue import METRICS
+from segbench.metrics.instance.pairs import boundaries
+from segbench.metrics.instance.scoring import InstanceAccumulator, evaluated, families_for, scores
 from segbench.protocols import instance as instance_rules
 from segbench.protocols.instance import AreaRange
 from tests import naive_instance as naive

@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segbench import protocols
-from segbench.adapters.instance_memory import batch_of
+from segbench.adapters.instance.memory import batch_of
 from segbench.errors import ComparabilityError
-from segbench.metrics import instance_analysis as analysis
-from segbench.metrics import instance_extra as extra
-from segbench.metrics.instance import scores
-from segbench.metrics.instance_checks import suspicions
+from segbench.metrics.instance import analysis, extra
+from segbench.metrics.instance.checks import suspicions
+from segbench.metrics.instance.scoring import scores
 from tests.test_instance import TWO, batches, box_mask, evidence_of
 
 COCO = protocols.load("coco", "instance")

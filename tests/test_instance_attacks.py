@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from segbench import cli
-from segbench.adapters.coco_scan import SMALL
+from segbench.adapters.instance.coco_scan import SMALL
 from tests import naive_instance as naive
 
 SIZE = (40, 60)

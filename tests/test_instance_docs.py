@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from segbench.adapters import coco_formats, instance_formats, instance_maps, instance_memory, instance_pickles, voc_objects
 from segbench.adapters.base import Format
-from segbench.metrics import instance_analysis, instance_extra
-from segbench.metrics.instance import PER_CLASS
-from segbench.metrics.instance_catalogue import METRICS
+from segbench.adapters.instance import coco_formats, voc_objects
+from segbench.adapters.instance import formats as instance_formats
+from segbench.adapters.instance import maps as instance_maps
+from segbench.adapters.instance import memory as instance_memory
+from segbench.adapters.instance import pickles as instance_pickles
+from segbench.metrics.instance import analysis as instance_analysis
+from segbench.metrics.instance import extra as instance_extra
+from segbench.metrics.instance.catalogue import METRICS
+from segbench.metrics.instance.scoring import PER_CLASS
 from segbench.protocols.instance import INSTANCE, RULE_TITLES
 
 TEXT = (Path(__file__).parents[1] / "docs/instance.md").read_text()

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segbench import datasets
-from segbench.adapters import coco, coco_formats, coco_json, coco_scan, coco_truth
 from segbench.adapters.base import Request
-from segbench.adapters.coco_source import by_image_name
-from segbench.adapters.instance_memory import open_instances
+from segbench.adapters.instance import coco, coco_formats, coco_json, coco_scan, coco_truth
+from segbench.adapters.instance.coco_source import by_image_name
+from segbench.adapters.instance.memory import open_instances
 from segbench.errors import FormatError, InputError, LabelError, PairingError, ShapeError
 from segbench.instances import BOXED, CROWD, NO_ID
 from segbench.kernels import coco_rows

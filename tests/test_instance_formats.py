@@ -15,14 +15,14 @@ from PIL import Image
 
 import segbench
 from segbench import datasets, protocols
-from segbench.adapters import instance_formats as formats
 from segbench.adapters.base import Request
-from segbench.adapters.instance_maps import MAPS, runs_of
-from segbench.adapters.instance_memory import batch_of
-from segbench.adapters.voc_objects import VOC
+from segbench.adapters.instance import formats
+from segbench.adapters.instance.maps import MAPS, runs_of
+from segbench.adapters.instance.memory import batch_of
+from segbench.adapters.instance.voc_objects import VOC
 from segbench.errors import ConfigError, FormatError, InputError, LabelError
 from segbench.instances import CROWD
-from segbench.metrics.instance import InstanceAccumulator, scores
+from segbench.metrics.instance.scoring import InstanceAccumulator, scores
 from tests import naive_instance as naive
 from tests.test_instance import box_mask
 

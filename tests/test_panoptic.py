@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from segbench import evidence as evidences
 from segbench.datasets import Dataset, LabelClass
 from segbench.errors import ComparabilityError, ConfigError, InputError, LabelError, PairingError, ShapeError
-from segbench.metrics import panoptic_matching
 from segbench.metrics.boundaries import boundary_distance_px
-from segbench.metrics.panoptic import COMPUTE, PanopticAccumulator, choose, ground_truth, scores, tables_for
-from segbench.metrics.panoptic_catalogue import METRICS
-from segbench.metrics.panoptic_segments import resized_to, segment_table, void_like
+from segbench.metrics.panoptic import matching as panoptic_matching
+from segbench.metrics.panoptic.catalogue import METRICS
+from segbench.metrics.panoptic.scoring import COMPUTE, PanopticAccumulator, choose, ground_truth, scores, tables_for
+from segbench.metrics.panoptic.segments import resized_to, segment_table, void_like
 from segbench.protocols.panoptic import PANOPTIC, RULE_TITLES, PanopticRules
 from segbench.samples import PanopticMap
 from tests import naive_panoptic as naive

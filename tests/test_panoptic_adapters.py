@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segbench.adapters import panoptic_maps
 from segbench.adapters.base import Request, Source
-from segbench.adapters.panoptic_json import COCO_PANOPTIC, categories_dataset, open_panoptic_json, sniff
-from segbench.adapters.panoptic_maps import BITMASK, CHANNELS, DIVIDED, INSTANCE_IDS, POINT_LABELS, TWO_CHANNEL
-from segbench.adapters.panoptic_memory import open_panoptic_arrays
-from segbench.adapters.panoptic_parts import merged_parts, write_coco_panoptic
+from segbench.adapters.panoptic import maps as panoptic_maps
+from segbench.adapters.panoptic.coco import COCO_PANOPTIC, categories_dataset, open_panoptic_json, sniff
+from segbench.adapters.panoptic.maps import BITMASK, CHANNELS, DIVIDED, INSTANCE_IDS, POINT_LABELS, TWO_CHANNEL
+from segbench.adapters.panoptic.memory import open_panoptic_arrays
+from segbench.adapters.panoptic.parts import merged_parts, write_coco_panoptic
 from segbench.datasets import Dataset, LabelClass, load
 from segbench.errors import ConfigError, FormatError, InputError, LabelError, PairingError, ShapeError
-from segbench.metrics.panoptic import PanopticAccumulator
+from segbench.metrics.panoptic.scoring import PanopticAccumulator
 from segbench.protocols.panoptic import PANOPTIC
 
 CITY = Dataset(

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from segbench import protocols
 from segbench.metrics import semantic, tasks
-from segbench.metrics.panoptic import PanopticAccumulator
-from segbench.metrics.panoptic import scores as scores_of
-from segbench.metrics.panoptic_analysis import by_size, error_budget, semantic_evidence, suspicions
-from segbench.metrics.panoptic_views import views
+from segbench.metrics.panoptic.analysis import by_size, error_budget, semantic_evidence, suspicions
+from segbench.metrics.panoptic.scoring import PanopticAccumulator
+from segbench.metrics.panoptic.scoring import scores as scores_of
+from segbench.metrics.panoptic.views import views
 from segbench.metrics.semantic import SemanticAccumulator
 from segbench.protocols.panoptic import PANOPTIC
 from segbench.samples import LabelMap, ValueMap

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segbench.metrics.panoptic import COMPUTE, PER_CLASS
-from segbench.metrics.panoptic_catalogue import METRICS
+from segbench.metrics.panoptic.catalogue import METRICS
+from segbench.metrics.panoptic.scoring import COMPUTE, PER_CLASS
 from segbench.protocols.panoptic import PANOPTIC
 
 TEXT = (Path(__file__).parents[1] / "docs/panoptic.md").read_text()
@@ -49,9 +49,10 @@ def test_the_protocol_table_is_the_code():
 
 
 def test_every_format_is_documented():
-    from segbench.adapters import panoptic_maps, panoptic_memory
     from segbench.adapters.base import Format
-    from segbench.adapters.panoptic_json import COCO_PANOPTIC
+    from segbench.adapters.panoptic import maps as panoptic_maps
+    from segbench.adapters.panoptic import memory as panoptic_memory
+    from segbench.adapters.panoptic.coco import COCO_PANOPTIC
 
     formats = [entry for module in (panoptic_maps, panoptic_memory) for entry in vars(module).values() if isinstance(entry, Format)]
     for entry in (COCO_PANOPTIC, *formats):

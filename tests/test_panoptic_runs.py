@@ -13,7 +13,7 @@ from segbench import cli
 from segbench.comparison.shards import slice_result
 from segbench.conversion import convert
 from segbench.errors import ConfigError
-from segbench.metrics.panoptic_analysis import by_size
+from segbench.metrics.panoptic.analysis import by_size
 from segbench.results import Result
 from tests.panoptic_sets import DATASET, SETS, write_coco
 

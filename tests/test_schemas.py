@@ -87,7 +87,7 @@ def test_a_result_of_a_training_loop():
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """A panoptic and an instance data set of one image: a car on a road, found three pixels beside its place; no bus."""
-    from segbench.adapters.panoptic_parts import merged_parts, write_coco_panoptic
+    from segbench.adapters.panoptic.parts import merged_parts, write_coco_panoptic
     from segbench.datasets import Dataset, LabelClass
 
     folder = tmp_path_factory.mktemp("files")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from segbench import datasets, protocols
-from segbench.adapters.instance_memory import batch_of
-from segbench.metrics.instance import InstanceAccumulator, families_for, scores
-from segbench.metrics.instance_matching import RECALL_THRESHOLDS, curves, match
+from segbench.adapters.instance.memory import batch_of
+from segbench.metrics.instance.matching import RECALL_THRESHOLDS, curves, match
+from segbench.metrics.instance.scoring import InstanceAccumulator, families_for, scores
 from segbench.significance import instance as module
 from segbench.significance.intervals import Resampling
 from segbench.significance.measure import measure

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segbench import protocols
-from segbench.metrics.panoptic import COLUMNS, PanopticAccumulator, scores
+from segbench.metrics.panoptic.scoring import COLUMNS, PanopticAccumulator, scores
 from segbench.significance.intervals import Resampling
 from segbench.significance.measure import measure
 from segbench.significance.paired import class_contributions, differences

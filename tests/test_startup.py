@@ -18,9 +18,9 @@ MACHINERY = {
     "segbench.inspection",
     "segbench.adapters.own",
     "segbench.kernels.boundary",
-    "segbench.metrics.instance",
-    "segbench.metrics.panoptic",
-    "segbench.adapters.coco_json",
+    "segbench.metrics.instance.scoring",
+    "segbench.metrics.panoptic.scoring",
+    "segbench.adapters.instance.coco_json",
 }
 
 PROBE = """

@@ -35,7 +35,7 @@ def _labels(attribute: str) -> Builtin:
 
 
 def _panoptic(target: str, suffixes: tuple[str, ...] = (), alone: bool = False) -> Builtin:
-    return Builtin(f"segbench.adapters.panoptic_{target}", ("panoptic",), suffixes, alone)
+    return Builtin(f"segbench.adapters.panoptic.{target}", ("panoptic",), suffixes, alone)
 
 
 BUILTINS = {
@@ -44,18 +44,18 @@ BUILTINS = {
     "label-tiff": _labels("LABEL_TIFF"),
     "label-array": _labels("LABEL_ARRAY"),
     "label-image": _labels("LABEL_IMAGE"),
-    "coco-results": Builtin("segbench.adapters.coco_formats:COCO_RESULTS", ("instance",), JSON),
-    "coco": Builtin("segbench.adapters.coco_formats:COCO_TRUTH", ("instance",), JSON),
-    "sam-json": Builtin("segbench.adapters.instance_formats:SAM", ("instance",), JSON),
-    "cityscapes-instances": Builtin("segbench.adapters.instance_formats:CITYSCAPES", ("instance",), (".txt",)),
-    "yolo-polygons": Builtin("segbench.adapters.instance_formats:YOLO", ("instance",), (".txt",)),
-    "instance-npz": Builtin("segbench.adapters.instance_formats:ARCHIVE", ("instance",), (".npz",), alone=False),
-    "instance-pickle": Builtin("segbench.adapters.instance_pickles:PICKLE", ("instance",), alone=False),
-    "voc-objects": Builtin("segbench.adapters.voc_objects:VOC", ("instance",), alone=False),
-    "instance-maps": Builtin("segbench.adapters.instance_maps:MAPS", ("instance",), alone=False),
-    "instance-array": Builtin("segbench.adapters.instance_memory:ARRAYS", ("instance",), alone=False),
+    "coco-results": Builtin("segbench.adapters.instance.coco_formats:COCO_RESULTS", ("instance",), JSON),
+    "coco": Builtin("segbench.adapters.instance.coco_formats:COCO_TRUTH", ("instance",), JSON),
+    "sam-json": Builtin("segbench.adapters.instance.formats:SAM", ("instance",), JSON),
+    "cityscapes-instances": Builtin("segbench.adapters.instance.formats:CITYSCAPES", ("instance",), (".txt",)),
+    "yolo-polygons": Builtin("segbench.adapters.instance.formats:YOLO", ("instance",), (".txt",)),
+    "instance-npz": Builtin("segbench.adapters.instance.formats:ARCHIVE", ("instance",), (".npz",), alone=False),
+    "instance-pickle": Builtin("segbench.adapters.instance.pickles:PICKLE", ("instance",), alone=False),
+    "voc-objects": Builtin("segbench.adapters.instance.voc_objects:VOC", ("instance",), alone=False),
+    "instance-maps": Builtin("segbench.adapters.instance.maps:MAPS", ("instance",), alone=False),
+    "instance-array": Builtin("segbench.adapters.instance.memory:ARRAYS", ("instance",), alone=False),
     "array": Builtin("segbench.adapters.arrays:ARRAYS", ("semantic",), alone=False),
-    "coco-panoptic": _panoptic("json:COCO_PANOPTIC", JSON, alone=True),
+    "coco-panoptic": _panoptic("coco:COCO_PANOPTIC", JSON, alone=True),
     "panoptic-channels": _panoptic("maps:CHANNELS"),
     "panoptic-two-channel": _panoptic("maps:TWO_CHANNEL"),
     "bdd-bitmask": _panoptic("maps:BITMASK"),

@@ -117,7 +117,7 @@ def _explain_losses(result: Result, as_json: bool) -> None:
     """Where PQ is lost, by class and cause, and PQ of small, medium and large segments."""
     from rich.markup import escape
 
-    from segbench.metrics.panoptic_analysis import FALSE, MISSES, SIZES, by_size, error_budget
+    from segbench.metrics.panoptic.analysis import FALSE, MISSES, SIZES, by_size, error_budget
     from segbench.results import percent
 
     given = result.evidences["panoptic"], result.dataset_spec, result.rules("panoptic")

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from segbench.adapters.base import Request
-from segbench.adapters.panoptic_json import categories_dataset, open_panoptic_json
+from segbench.adapters.panoptic.coco import categories_dataset, open_panoptic_json
 from segbench.errors import FormatError, PairingError
-from segbench.metrics.panoptic import PanopticAccumulator, scores
+from segbench.metrics.panoptic.scoring import PanopticAccumulator, scores
 from segbench.protocols.panoptic import PANOPTIC
 
 GROUPS = {"All": ("", None), "Things": ("_things", True), "Stuff": ("_stuff", False)}

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.adapters.coco_masks import COUNTS, counts_of_polygons, counts_of_runs, decode, packed_counts
+from segbench.adapters.instance.coco_masks import COUNTS, counts_of_polygons, counts_of_runs, decode, packed_counts
 from segbench.errors import ConfigError, FormatError
 from segbench.evidence import Evidence
 from segbench.instances import CROWD, IGNORE, InstanceBatch
-from segbench.metrics.instance_matching import Matches, curves, match
-from segbench.metrics.instance_pairs import evidence_of
+from segbench.metrics.instance.matching import Matches, curves, match
+from segbench.metrics.instance.pairs import evidence_of
 from segbench.protocols.instance import AREA_RANGES, MAX_THRESHOLDS, AreaRange, Family, InstanceRules
 
 IOU_TYPES = ("segm", "bbox", "boundary")

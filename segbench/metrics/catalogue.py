@@ -202,7 +202,8 @@ def chosen_of(infos: Mapping[str, MetricInfo], patterns: Iterable[str] | None) -
 
 def every() -> dict[str, MetricInfo]:
     """The metrics of every task, by id."""
-    from segbench.metrics import instance_catalogue, panoptic_catalogue
+    from segbench.metrics.instance import catalogue as instance_catalogue
+    from segbench.metrics.panoptic import catalogue as panoptic_catalogue
 
     return {**METRICS, **instance_catalogue.METRICS, **panoptic_catalogue.METRICS}
 

@@ -17,8 +17,8 @@ TASKS = Registry(
     "task",
     {
         "semantic": "segbench.metrics.semantic:SemanticAccumulator",
-        "instance": "segbench.metrics.instance:InstanceAccumulator",
-        "panoptic": "segbench.metrics.panoptic:PanopticAccumulator",
+        "instance": "segbench.metrics.instance.scoring:InstanceAccumulator",
+        "panoptic": "segbench.metrics.panoptic.scoring:PanopticAccumulator",
     },
 )
 
@@ -63,7 +63,7 @@ def resized_to(task: str, pred: Any, gt: Any, rule: str) -> Any:
 
 def views(evidence: Evidence, dataset: Dataset) -> dict[str, Evidence]:
     """Panoptic evidence as evidence of every task."""
-    from segbench.metrics import panoptic_views
+    from segbench.metrics.panoptic import views as panoptic_views
 
     return panoptic_views.views(evidence, dataset)
 

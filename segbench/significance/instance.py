@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from segbench.datasets import Dataset
 from segbench.evidence import Evidence
 from segbench.kernels import weighted_curves
-from segbench.metrics.instance import families_of, per_image
-from segbench.metrics.instance_matching import RECALL_THRESHOLDS, Matches, match
-from segbench.metrics.instance_summary import frequency_groups
+from segbench.metrics.instance.matching import RECALL_THRESHOLDS, Matches, match
+from segbench.metrics.instance.scoring import families_of, per_image
+from segbench.metrics.instance.summary import frequency_groups
 from segbench.protocols import RuleSet
 from segbench.protocols.instance import InstanceRules
 from segbench.significance.measure import Measure, Values, joined

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
 from segbench.evidence import Evidence
-from segbench.metrics import instance_overlap
-from segbench.metrics.instance import families_of
-from segbench.metrics.instance_overlap import Examples
+from segbench.metrics.instance import overlap as instance_overlap
+from segbench.metrics.instance.overlap import Examples
+from segbench.metrics.instance.scoring import families_of
 from segbench.protocols import RuleSet
 from segbench.significance.instance import RankedMeasure
 from segbench.significance.measure import Values

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
 from segbench.evidence import Evidence
-from segbench.metrics import panoptic_matching
-from segbench.metrics.panoptic_matching import Scene
-from segbench.metrics.panoptic_totals import ClassTotals, Quality, covering, image_class_totals, quality
+from segbench.metrics.panoptic import matching as panoptic_matching
+from segbench.metrics.panoptic.matching import Scene
+from segbench.metrics.panoptic.totals import ClassTotals, Quality, covering, image_class_totals, quality
 from segbench.protocols import RuleSet
 from segbench.protocols.panoptic import PanopticRules
 from segbench.significance.columns import Block, Columns

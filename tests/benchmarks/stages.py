@@ -20,18 +20,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 from peer import load_kernels, load_segbench
 
 STAGES = {
-    "ground truth: JSON": ("segbench.adapters.coco_truth:read_truth", "segbench.adapters.coco:ground_truth"),
-    "results: JSON": ("segbench.adapters.coco_json:read_results",),
-    "results: sorting": ("segbench.adapters.coco:predictions",),
-    "ground truth: polygons": ("segbench.adapters.polygons:read_outlines", "segbench.adapters.polygons:polygon_masks"),
-    "masks: decoding run lengths": ("segbench.adapters.coco_masks:decode",),
-    "batches": ("segbench.adapters.coco_source:CocoInstances.read", "segbench.adapters.coco_source:CocoInstances.part"),
-    "overlaps (IoU)": ("segbench.metrics.instance_pairs:evidence_of",),
+    "ground truth: JSON": ("segbench.adapters.instance.coco_truth:read_truth", "segbench.adapters.instance.coco:ground_truth"),
+    "results: JSON": ("segbench.adapters.instance.coco_json:read_results",),
+    "results: sorting": ("segbench.adapters.instance.coco:predictions",),
+    "ground truth: polygons": ("segbench.adapters.instance.polygons:read_outlines", "segbench.adapters.instance.polygons:polygon_masks"),
+    "masks: decoding run lengths": ("segbench.adapters.instance.coco_masks:decode",),
+    "batches": ("segbench.adapters.instance.coco_source:CocoInstances.read", "segbench.adapters.instance.coco_source:CocoInstances.part"),
+    "overlaps (IoU)": ("segbench.metrics.instance.pairs:evidence_of",),
     "merging evidence": ("segbench.evidence:merge",),
-    "matching": ("segbench.metrics.instance_matching:match",),
-    "accumulation": ("segbench.metrics.instance_matching:curves",),
-    "further metrics, tables": ("segbench.metrics.instance:scores", "segbench.metrics.tasks:suspicions"),
-    "digests": ("segbench.adapters.coco_source:CocoInstances.fingerprint", "segbench.results:dataset_digest"),
+    "matching": ("segbench.metrics.instance.matching:match",),
+    "accumulation": ("segbench.metrics.instance.matching:curves",),
+    "further metrics, tables": ("segbench.metrics.instance.scoring:scores", "segbench.metrics.tasks:suspicions"),
+    "digests": ("segbench.adapters.instance.coco_source:CocoInstances.fingerprint", "segbench.results:dataset_digest"),
 }
 REST = "rest"
 

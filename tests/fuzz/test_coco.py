@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segbench import protocols
-from segbench.adapters import coco, coco_categories, coco_json, coco_masks, coco_scan, coco_truth
 from segbench.adapters.base import Request
+from segbench.adapters.instance import coco, coco_categories, coco_json, coco_masks, coco_scan, coco_truth
 from segbench.errors import InputError
-from segbench.metrics.instance import InstanceAccumulator, scores
+from segbench.metrics.instance.scoring import InstanceAccumulator, scores
 from tests.parity.test_pycocotools import random_dataset
 
 TRUTH, DETECTIONS = random_dataset(12, False, False, True)

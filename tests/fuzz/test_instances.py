@@ -16,7 +16,7 @@ from segbench import datasets, protocols
 from segbench.adapters import FORMATS
 from segbench.adapters.base import Request
 from segbench.errors import InputError
-from segbench.metrics.instance import InstanceAccumulator, families_for, scores
+from segbench.metrics.instance.scoring import InstanceAccumulator, families_for, scores
 from tests import naive_instance as naive
 
 SIZE = (40, 60)

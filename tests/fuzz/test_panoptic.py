@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segbench.adapters.base import Request
-from segbench.adapters.panoptic_json import categories_dataset, open_panoptic_json, sniff
-from segbench.adapters.panoptic_maps import BITMASK, CHANNELS, DIVIDED, INSTANCE_IDS, POINT_LABELS, TWO_CHANNEL
-from segbench.adapters.panoptic_memory import open_panoptic_arrays
+from segbench.adapters.panoptic.coco import categories_dataset, open_panoptic_json, sniff
+from segbench.adapters.panoptic.maps import BITMASK, CHANNELS, DIVIDED, INSTANCE_IDS, POINT_LABELS, TWO_CHANNEL
+from segbench.adapters.panoptic.memory import open_panoptic_arrays
 from segbench.datasets import Dataset, LabelClass
 from segbench.errors import InputError
-from segbench.metrics.panoptic import PanopticAccumulator
+from segbench.metrics.panoptic.scoring import PanopticAccumulator
 from segbench.protocols.panoptic import PANOPTIC
 
 DATASET = Dataset(

@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from segbench import protocols
-from segbench.adapters import coco, coco_categories, coco_json, coco_truth
 from segbench.adapters.base import Request
-from segbench.metrics.instance import InstanceAccumulator, evaluated, scores
+from segbench.adapters.instance import coco, coco_categories, coco_json, coco_truth
+from segbench.metrics.instance.scoring import InstanceAccumulator, evaluated, scores
 from tests.parity.test_pycocotools import random_dataset
 
 pytestmark = pytest.mark.frameworks

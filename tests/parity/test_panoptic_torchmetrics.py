@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from segbench.metrics.panoptic import PanopticAccumulator
+from segbench.metrics.panoptic.scoring import PanopticAccumulator
 from segbench.protocols.panoptic import PANOPTIC
 from segbench.samples import PanopticMap
 from tests.panoptic_sets import DATASET

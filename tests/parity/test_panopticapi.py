@@ -19,11 +19,11 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from segbench.adapters.base import Request
-from segbench.adapters.panoptic_json import categories_dataset, open_panoptic_json
-from segbench.adapters.panoptic_parts import merged_parts
+from segbench.adapters.panoptic.coco import categories_dataset, open_panoptic_json
+from segbench.adapters.panoptic.parts import merged_parts
 from segbench.compat.panopticapi import pq_compute
 from segbench.conversion import convert
-from segbench.metrics.panoptic import PanopticAccumulator
+from segbench.metrics.panoptic.scoring import PanopticAccumulator
 from segbench.protocols.panoptic import PANOPTIC
 from tests.panoptic_sets import DATASET, panoptic_image, write_coco
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from segbench.adapters.coco_masks import decode, packed_counts
-from segbench.adapters.polygons import MAX_COORDINATE, outlines_of, polygon_masks, read_outlines
+from segbench.adapters.instance.coco_masks import decode, packed_counts
+from segbench.adapters.instance.polygons import MAX_COORDINATE, outlines_of, polygon_masks, read_outlines
 
 coordinates = st.one_of(
     st.floats(-20, 60, width=32),

@@ -15,9 +15,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from segbench import protocols
-from segbench.adapters import coco, coco_categories, coco_json, coco_truth
 from segbench.adapters.base import Request
-from segbench.metrics.instance import InstanceAccumulator, evaluated
+from segbench.adapters.instance import coco, coco_categories, coco_json, coco_truth
+from segbench.metrics.instance.scoring import InstanceAccumulator, evaluated
 from segbench.protocols import instance as instance_rules
 from segbench.protocols.instance import AreaRange
 

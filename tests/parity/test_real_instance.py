@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from segbench import protocols
-from segbench.adapters import coco, coco_json
 from segbench.adapters.base import Request
-from segbench.metrics.instance import InstanceAccumulator, evaluated, scores
+from segbench.adapters.instance import coco, coco_json
+from segbench.metrics.instance.scoring import InstanceAccumulator, evaluated, scores
 from segbench.protocols.instance import RuleSet
 from segbench.significance.measure import measure
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from segbench.adapters.base import Request
-from segbench.adapters.panoptic_json import categories_dataset, open_panoptic_json
-from segbench.adapters.panoptic_maps import TWO_CHANNEL
-from segbench.metrics.panoptic import PanopticAccumulator, scores
-from segbench.metrics.panoptic_segments import segment_table
+from segbench.adapters.panoptic.coco import categories_dataset, open_panoptic_json
+from segbench.adapters.panoptic.maps import TWO_CHANNEL
+from segbench.metrics.panoptic.scoring import PanopticAccumulator, scores
+from segbench.metrics.panoptic.segments import segment_table
 from segbench.protocols.panoptic import PANOPTIC
 
 ROOT = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from segbench import protocols
-from segbench.adapters.instance_memory import batch_of
+from segbench.adapters.instance.memory import batch_of
 from segbench.datasets import simple
-from segbench.metrics.instance import InstanceAccumulator
+from segbench.metrics.instance.scoring import InstanceAccumulator
 from segbench.significance.measure import measure
 
 pycocotools = pytest.importorskip("pycocotools.coco")

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from segbench import datasets, protocols
-from segbench.metrics.instance import scores as instance_scores
+from segbench.metrics.instance.scoring import scores as instance_scores
 from segbench.metrics.semantic import scores
 from segbench.significance import instance as instance_module
 from segbench.significance.intervals import NORMAL, Resampling, interval, intervals, left_out, observed_values, replicate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segbench.evidence import Evidence, Images
-from segbench.metrics.instance_pairs import columns_of, empty_tables
+from segbench.metrics.instance.pairs import columns_of, empty_tables
 
 
 def instances(num_images=5000, num_classes=80, seed=0, difficulty=1.0, skill=1.0, false_ones=10.0):

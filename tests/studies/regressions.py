@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from segbench import datasets, protocols, scenes
-from segbench.adapters.instance_memory import batch_of
+from segbench.adapters.instance.memory import batch_of
 from segbench.evidence import Evidence
 from segbench.gates import Gate, Policy, Tolerance, judge
-from segbench.metrics.instance import InstanceAccumulator
-from segbench.metrics.panoptic import PanopticAccumulator
+from segbench.metrics.instance.scoring import InstanceAccumulator
+from segbench.metrics.panoptic.scoring import PanopticAccumulator
 from segbench.metrics.semantic import SemanticAccumulator
 from segbench.samples import LabelMap, PanopticMap
 from segbench.scenes import BUS, CAR, PERSON, POLE, ROAD, SIDEWALK, SIGN, VEGETATION, VOID, Prediction

@@ -1,0 +1,1 @@
+"""Panoptic maps: files and framework objects to maps of segment ids with their segments. One kind per file."""

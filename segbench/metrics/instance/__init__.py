@@ -1,0 +1,1 @@
+"""Average precision and its kin: `scoring` accumulates and scores, the others are its parts."""

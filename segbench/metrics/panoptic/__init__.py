@@ -1,0 +1,1 @@
+"""Panoptic quality and its kin: `scoring` accumulates and scores, the others are its parts."""
