@@ -142,6 +142,8 @@ def evaluate(
             say("read as panoptic maps; --task semantic reads them as labels")
     if chosen == "semantic" and chosen not in labels.tasks:
         raise ConfigError(f"{labels.name} is not for the semantic task, but for {', '.join(labels.tasks)}", hint="name it with --task")
+    if chosen == "semantic" and not labels.groups and any(name.rpartition("/")[2].startswith("category_") for name in metrics):
+        raise ConfigError(f"{labels.name} has no categories", hint="give its classes a supercategory in a data set file")
     wanted = ("panoptic", "semantic", "instance") if task == "all" else (chosen,)
     every_rules = asked_protocols(protocol, wanted, labels)
     rules = every_rules[chosen]

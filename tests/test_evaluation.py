@@ -142,6 +142,7 @@ def test_contradicting_class_options(folders):
         ({"executor": "serial", "workers": 2}, "one worker"),
         ({"cluster": "(a)", "intervals": False}, "--no-intervals"),
         ({"cluster": "nowhere"}, "no label by 'nowhere'"),
+        ({"metrics": ["category_iou"]}, "no categories"),
         ({"task": "depth"}, "semantic"),
         ({"format": "label-pgn"}, "label-png"),
         ({"id_space": "train ids"}, "label"),

@@ -584,6 +584,46 @@ def process(*arguments: object, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, timeout=120, **{"stdout": subprocess.PIPE, **options})
 
 
+def on_a_terminal(*arguments: object, **environment: str) -> str:
+    """What a command writes to a terminal."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "segbench", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"} | environment) as running:
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 1 << 16):
+                shown += piece
+        except OSError:  # the other end was closed
+            pass
+        assert running.wait(60) == 0 or b"error:" in shown
+    os.close(ours)
+    return shown.decode()
+
+
+@posix
+def test_progress_is_shown_on_a_terminal_alone(sides):
+    slow = sides / "slow.py"
+    slow.write_text(
+        "import time, numpy as np\nfrom pathlib import Path\nfrom PIL import Image\n"
+        "def read(path):\n    time.sleep(0.8)\n"
+        "    return {f.stem: np.asarray(Image.open(f)) for f in sorted(Path(path).glob('*.png'))}\n"
+    )
+    arguments = ("evaluate", sides / "preds", sides / "gt", "--adapter", f"{slow}:read", "--no-intervals")
+    shown = on_a_terminal(*arguments)
+    assert "2/2" in shown
+    assert "mIoU" in shown
+    piped = process(*arguments)
+    assert "2/2" not in piped.stdout + piped.stderr
+    assert "\x1b" not in piped.stdout + piped.stderr
+
+
+@posix
+def test_no_color(sides):
+    assert "\x1b[31m" in on_a_terminal("evaluate", "nowhere", "nowhere")
+    assert "\x1b[3" not in on_a_terminal("evaluate", "nowhere", "nowhere", NO_COLOR="1")
+
+
 def test_text_of_others_is_shown_as_it_is(sides, run):
     names = ["car [moving]", "[/red]", ":car:", "\x1b[31mred", "two\nlines"]
     described = FIVE | {"classes": [row | {"name": name} for row, name in zip(FIVE["classes"], names, strict=True)]}

@@ -59,7 +59,12 @@ def _ranges(ctx: click.Context, param: click.Parameter, value: str | None) -> di
 @click.option("--protocol", metavar="[TASK=]NAME", help="Named rules, such as cityscapes or mmseg; default: the data set's own.")
 @click.option("--metrics", metavar="GLOB,...", help="Maps: adds costly metrics, such as boundary_iou. Instances: segm/*, bbox/*.")
 @click.option("--analysis", is_flag=True, help="Instances: also where AP is lost, best F1, oLRP, calibration.")
-@click.option("--missing", default="auto", show_default=True, help="Ground truth without prediction: error, skip, or empty (all missed).")
+@click.option(
+    "--missing",
+    default="auto",
+    show_default=True,
+    help="Ground truth without prediction: error, skip, empty (all missed); auto: empty for instances, else error.",
+)
 @click.option("--resize", metavar="RULE", help="Resize predictions to the ground truth: nearest or nearest-exact.")
 @click.option("--strict", is_flag=True, help="Predictions without ground truth are an error.")
 @click.option("--adapter", metavar="FILE:FUNCTION", help="A reader of your own for the predictions.")

@@ -27,7 +27,8 @@ def report_error(error: SegbenchError, as_json: bool) -> int:
         files: list[str | tuple[str, str]] = [(role, path.replace("\n", "\\n")) for role, path in error.files]
         shown = SegbenchError(error.message.replace("\n", "\\n"), files=files, hint=error.hint, code=error.code, count=error.count)
         with suppress(OSError):
-            click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(str(shown))}", err=True)
+            colour = None if os.environ.get("NO_COLOR") else "red"
+            click.echo(f"{click.style('error:', fg=colour, bold=True)} {printable(str(shown))}", err=True)
     return error.exit_code
 
 
