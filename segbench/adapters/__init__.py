@@ -97,7 +97,7 @@ def recognised(path: Path, task: str = "auto") -> Format:
         raise FormatError(
             f"this is {other.title}, for the task {other.tasks[0]} and not for {task}",
             files=[str(path)],
-            hint=f"give both sides of one task{more}",
+            hint=f"give both sides of one task, or leave --task out{more}",
         )
     what = "labels" if task == "auto" else f"{task} labels"
     empty = path.is_dir() and not any(path.iterdir())
