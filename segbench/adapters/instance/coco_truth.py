@@ -20,6 +20,7 @@ from segbench.adapters.instance.coco_masks import COUNTS, NONE, POLYGONS, RUNS, 
 from segbench.errors import FormatError
 from segbench.samples import ImageId
 
+_ANNOTATIONS = re.compile(rb'"annotations"\s*:')
 _COUNTS_LIST = re.compile(rb'"counts"\s*:\s*(\[[^]"{]*\])')
 
 
@@ -149,7 +150,7 @@ def _parsed(path: str, size: int, modified: int) -> Truth:
     start = len(codecs.BOM_UTF8) if buffer[:3].tobytes() == codecs.BOM_UTF8 else 0
     data = buffer[start:filled].data
     try:
-        if size >= coco_scan.SMALL:
+        if size >= coco_scan.SMALL and len(_ANNOTATIONS.findall(data)) == 1:  # of two, JSON takes the last, and the first is still checked
             outline = msgspec.json.decode(data, type=_Outline)
             scanned = coco_scan.scan_truth(memoryview(outline.annotations))
             if scanned is not None:
