@@ -18,7 +18,7 @@ from segbench.evidence import Evidence
 from segbench.metrics import tasks
 from segbench.protocols import RuleSet
 
-SHARD = 16
+SHARD = 32
 """Images of a job at most: small enough for progress and memory, large enough that hand-over costs nothing."""
 
 BATCH_SHARD = 128

@@ -14,6 +14,7 @@ from PIL import Image
 
 import segbench
 from segbench import datasets
+from segbench import files as disk
 from segbench.errors import ConfigError, FormatError, InputError, LabelError, MissingDependencyError, PairingError, ShapeError
 
 STREET = Path(__file__).parent.parent / "fixtures" / "street"
@@ -520,3 +521,18 @@ def test_instances_and_panoptic_maps_in_memory_are_told_apart():
         )
         == 1.0
     )
+
+
+def test_files_read_ahead_come_in_order_and_a_bad_one_does_not_hide_those_before_it(tmp_path, monkeypatch):
+    paths = []
+    for index, size in enumerate((3, 5, 200, 7, 1, 9)):
+        paths.append(str(tmp_path / f"{index}.bin"))
+        Path(paths[-1]).write_bytes(bytes([index]) * size)
+    for ahead in (1, 8, 1 << 20):
+        monkeypatch.setattr(disk, "AHEAD", ahead)
+        assert list(disk.read_ahead(paths, 1000)) == [Path(path).read_bytes() for path in paths]
+        seen = []
+        with pytest.raises(FormatError, match="cannot read the file") as caught:
+            seen.extend(len(data) for data in disk.read_ahead([*paths[:4], str(tmp_path / "none.bin"), *paths[4:]], 1000))
+        assert caught.value.files[0][1].endswith("none.bin")
+        assert seen == [3, 5, 200, 7]

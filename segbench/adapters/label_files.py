@@ -67,9 +67,8 @@ class LabelFiles:
         return tuple(self.files)
 
     def read(self, keys: Sequence[int | str]) -> Iterator[LabelMap]:
-        for key in keys:
-            path = self.file(key)
-            data = disk.read(path, MAX_BYTES)
+        paths = [self.file(key) for key in keys]
+        for key, path, data in zip(keys, paths, disk.read_ahead(paths, MAX_BYTES), strict=True):
             if self.digested:
                 self._prints[key] = hashlib.sha256(data).digest()
             values, meaning = self._decoded(data, path)

@@ -100,9 +100,8 @@ class PanopticJson:
         return self.tables.notes
 
     def read(self, keys: Sequence[ImageId]) -> Iterator[PanopticMap]:
-        for key in keys:
-            path = self.file(key)
-            data = disk.read(path, png.MAX_BYTES)
+        paths = [self.file(key) for key in keys]
+        for key, path, data in zip(keys, paths, disk.read_ahead(paths, png.MAX_BYTES), strict=True):
             if self.digested:
                 self._prints[key] = hashlib.sha256(data).digest()
             yield self.tables.sample(key, id_map(data, path), path)
