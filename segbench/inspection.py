@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from segbench import datasets
-from segbench.adapters.base import Request
+from segbench.adapters import recognised
+from segbench.adapters.base import Format, Request
 from segbench.adapters.images import read_labels
 from segbench.adapters.label_arrays import labels_from_array
 from segbench.adapters.label_files import ARRAY, IMAGE, LOSSY, chosen, kind_of, listed, packed_colours, stem_of
@@ -80,7 +81,7 @@ def inspect(path: str | os.PathLike[str], dataset: str | os.PathLike[str] | Data
     """Reads every label file below a path (the first `limit`) and reports; damaged files are problems of the report, not errors.
 
     Args:
-        path: A folder or a file of label maps; or a panoptic JSON, or the folder of its maps.
+        path: A folder or a file of label maps; a panoptic JSON, or the folder of its maps; or a file or folder of instances.
         dataset: A name, a file or a `Dataset` to check the values against; else every preset, or the `dataset.json` beside the path.
         limit: Read only so many files.
 
@@ -104,8 +105,17 @@ def inspect(path: str | os.PathLike[str], dataset: str | os.PathLike[str] | Data
         from segbench.panoptic_inspection import inspect_panoptic  # what panoptic files need, they alone load
 
         return inspect_panoptic(found, root, described, limit)
+    instances = _instance_format(root)
+    if instances is not None:
+        from segbench.instance_inspection import inspect_instances
+
+        return inspect_instances(found, root, instances, described, limit)
     if root.suffix.lower() == ".json" and root.is_file():
-        raise FormatError("a JSON file holds no label maps", files=[str(path)], hint="give the folder of label files, or a panoptic JSON")
+        raise FormatError(
+            "this JSON file holds neither instances nor panoptic segments",
+            files=[str(path)],
+            hint="segbench formats lists what is read; give a folder of label files, or a JSON of instances or segments",
+        )
     names = [root.name] if root.is_file() else listed(root, (*IMAGE, *ARRAY, *LOSSY))
     folder = root.parent if root.is_file() else root
     lossy = [name for name in names if name.lower().endswith(LOSSY)]
@@ -130,6 +140,15 @@ def inspect(path: str | os.PathLike[str], dataset: str | os.PathLike[str] | Data
     elif found.values:
         found.fits = fitting(set(found.values), colours)
     return found
+
+
+def _instance_format(root: Path) -> Format | None:
+    """The format of instances that a path is of, where its files tell it apart from label maps."""
+    try:
+        entry = recognised(root)
+    except InputError:
+        return None
+    return entry if entry.tasks == ("instance",) else None
 
 
 def _read_all(found: Inspection, folder: Path, names: Sequence[str], described: Dataset | None) -> None:

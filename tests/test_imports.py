@@ -60,6 +60,7 @@ GROUPS = {
             "reporting.",
             "inspection",
             "panoptic_inspection",
+            "instance_inspection",
             "diagnosis",
             "scrutiny",
             "profiling.",

@@ -134,3 +134,44 @@ def test_panoptic_files(tmp_path):
     path.write_text(json.dumps(document))
     with pytest.raises(LabelError, match="lists no categories"):
         inspect(path)
+
+
+def test_instance_files(tmp_path):
+    square = [[1, 1, 4, 1, 4, 4, 1, 4]]
+    truth = {
+        "images": [{"id": 7, "height": 6, "width": 8}, {"id": 9, "height": 6, "width": 8}],
+        "categories": [{"id": 3, "name": "car"}, {"id": 8, "name": "bus"}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "category_id": 3, "segmentation": square, "area": 9, "iscrowd": 0, "bbox": [1, 1, 3, 3]},
+            {"id": 2, "image_id": 9, "category_id": 3, "segmentation": square, "area": 9, "iscrowd": 0, "bbox": [1, 1, 3, 3]},
+        ],
+    }
+    path = tmp_path / "gt.json"
+    path.write_text(json.dumps(truth))
+    found = inspect(path)
+    assert found.what == "2 images: COCO or LVIS ground truth JSON, 2 instances of 1 class, 0 crowds"
+    assert (found.format, found.files, found.read, found.sizes, found.values) == ("coco", 2, 2, {"6x8": 2}, {"car": 18})
+    assert not found.problems
+    assert inspect(path, limit=1).values == {"car": 9}
+    truth["annotations"][0]["iscrowd"] = None
+    path.write_text(json.dumps(truth))
+    assert inspect(path).what.endswith("0 crowds; annotations without iscrowd count as no crowd")
+    truth["annotations"][1] |= {"segmentation": {"size": [6, 8], "counts": "zzz"}}
+    path.write_text(json.dumps(truth))
+    found = inspect(path)
+    assert [problem.code for problem in found.problems] == ["SB102"]
+
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps([{"image_id": 7, "category_id": 3, "score": 0.5, "bbox": [0, 0, 4, 2]}]))
+    with pytest.raises(LabelError, match="nothing here says what its categories are"):
+        inspect(results)
+    found = inspect(results, "coco_things")
+    assert found.what.startswith("1 image: COCO results JSON, 1 instance of 1 class")
+    assert found.values == {"car": 8}
+    results.write_text(json.dumps([{"image_id": 7, "category_id": 12, "score": 0.5, "bbox": [0, 0, 4, 2]}]))
+    found = inspect(results, "coco_things")
+    assert found.what == "COCO results JSON that cannot be read"
+    assert [problem.code for problem in found.problems] == ["SB111"]
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(FormatError, match="neither instances nor panoptic segments"):
+        inspect(tmp_path / "other.json")
