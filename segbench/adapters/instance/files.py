@@ -1,4 +1,4 @@
-"""One file of instances per image: a source that reads each into the dict that `instance_memory.batch_of` takes."""
+"""One file of instances per image: a source that reads each into the dict that `memory.batch_of` takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.adapters.base import Request
-from segbench.adapters.instance.memory import batch_of
 from segbench.adapters.pairing import unique_keys
 from segbench.datasets import Dataset
 from segbench.errors import FormatError, InputError
@@ -83,6 +82,8 @@ class InstanceFiles:
         Raises:
             FormatError: a file that is damaged or of another form.
         """
+        from segbench.adapters.instance.memory import batch_of  # recognising files needs none of it
+
         known: list[Size] = [None] * len(keys)
         if sizes is not None:
             known = [None if size[0] < 0 else (int(size[0]), int(size[1])) for size in sizes]
