@@ -233,7 +233,7 @@ def _dtype(column: str) -> type:
 
 
 def _in_order(ids: Sequence[ImageId], order: NDArray[np.int64]) -> bool:
-    """Whether images stand in canonical order, each once; where ids decide about the order, it takes a closer look."""
+    """Whether images stand in canonical order, each once, as their places alone tell: those of one place are ranked by their ids."""
     return len(set(ids)) == len(ids) and bool((order[1:] > order[:-1]).all())
 
 

@@ -47,11 +47,6 @@ def is_onnx(target: str) -> bool:
     return target.lower().endswith(".onnx")
 
 
-def needs_torch(target: str) -> bool:
-    """Whether a target gives a torch model."""
-    return not is_onnx(target)
-
-
 def load(target: str) -> Loaded:
     """A torch model (or any callable) from `package.module:factory`, `file.py:factory`, `hf:ConfigClass` or a `config.json`.
 

@@ -6,12 +6,16 @@ import json
 import re
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from segbench.adapters.instance import polygons
 from segbench.adapters.instance.coco_masks import decode, packed_counts
 from segbench.adapters.instance.polygons import MAX_COORDINATE, outlines_of, polygon_masks, read_outlines
+from segbench.errors import FormatError
+from segbench.kernels import polygons as kernels
 
 coordinates = st.one_of(
     st.floats(-20, 60, width=32),
@@ -79,3 +83,13 @@ def test_read_as_json_is_read(rows, comma):
     assert found.starts.tolist() == expected.starts.tolist()
     assert found.masks.tolist() == [usual[row] for row in expected.masks]
     assert found.parts.tolist() == expected.parts.tolist()
+
+
+def test_more_masks_than_a_key_has_room_for_are_refused(monkeypatch):
+    assert (polygons.AT_ONCE - 1) << (kernels.PART_BITS + kernels.PIXEL_BITS) < 2**63
+    monkeypatch.setattr(polygons, "AT_ONCE", 2)
+    square = [[1.0, 1.0, 4.0, 1.0, 4.0, 4.0, 1.0, 4.0]]
+    sizes = np.full((3, 2), 8, np.int32)
+    assert polygon_masks(outlines_of([square] * 2), sizes[:2]).areas.tolist() == [9, 9]
+    with pytest.raises(FormatError, match="3 masks at once are beyond the limit of 2"):
+        polygon_masks(outlines_of([square] * 3), sizes)

@@ -9,6 +9,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench.errors import FormatError
 from segbench.instances import Masks
 
 MOST_PARTS = 1024
@@ -82,8 +83,13 @@ def polygon_masks(outlines: Outlines, sizes: NDArray[np.int32]) -> Masks:
     """The union of each mask's polygons.
 
     Args:
-        sizes: int32[M, 2], height and width of each mask's image; M at most `AT_ONCE`.
+        sizes: int32[M, 2], height and width of each mask's image.
+
+    Raises:
+        FormatError: SB192, more than `AT_ONCE` masks: a crossing's key has no room for the number of the mask.
     """
+    if len(sizes) > AT_ONCE:
+        raise FormatError(f"{len(sizes)} masks at once are beyond the limit of {AT_ONCE}", hint="give fewer images at a time", code="SB192")
     from segbench.kernels import polygons as kernels
 
     points, starts, masks, parts = outlines.points, outlines.starts, outlines.masks, outlines.parts

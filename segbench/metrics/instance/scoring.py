@@ -21,12 +21,9 @@ from segbench.metrics.instance import overlap as instance_overlap
 from segbench.metrics.instance.catalogue import ANALYSIS, METRICS
 from segbench.metrics.instance.checks import suspicions as suspicions
 from segbench.metrics.instance.matching import Curves, Matches, curves, match
-from segbench.metrics.instance.pairs import ANALYSIS_FLOOR, ANY, FAMILIES, FLOOR, VOID, columns_of, empty_tables, evidence_of, pair_table
+from segbench.metrics.instance.pairs import ANALYSIS_FLOOR, ANY, FAMILIES, FLOOR, VOID, empty_tables, evidence_of, pair_table
 from segbench.metrics.instance.summary import NO_TRUTH, class_columns, frequency_groups, reason, summary
 from segbench.protocols.instance import InstanceRules, RuleSet
-
-TABLES = dict.fromkeys(columns_of((*FAMILIES, VOID)), 1)
-"""The evidence tables and their versions."""
 
 
 class InstanceAccumulator:
