@@ -16,7 +16,7 @@ from segbench.adapters.pairing import pair
 from segbench.adapters.panoptic.parts import CONFIDENCE, OVERLAP, STUFF_AREA_PX, merged_parts, write_coco_panoptic
 from segbench.datasets import Dataset
 from segbench.errors import ConfigError, FormatError, InputError, counted
-from segbench.metrics.panoptic.segments import check_segments, segment_table
+from segbench.metrics.panoptic.segments import check_segments, segment_pairs
 from segbench.opening import check_exists, open_side, resolved_dataset, told_formats
 from segbench.samples import ImageId, PanopticMap
 
@@ -93,7 +93,7 @@ def _check_target(target: Path, source: Any, opened: Any) -> None:
 
 
 def _checked(sample: PanopticMap, role: str, dataset: Dataset) -> PanopticMap:
-    check_segments(sample, role, segment_table(sample, sample).sum(1), dataset)
+    check_segments(sample, role, segment_pairs(sample, sample).gt_areas, dataset)
     return sample
 
 

@@ -186,29 +186,30 @@ def empty(task: str, num_classes: int, columns: Mapping[str, Sequence[str]] = {}
     return Evidence(task, num_classes, images, tables)
 
 
-def build(
-    task: str,
-    num_classes: int,
-    ids: Sequence[ImageId],
-    order: Sequence[int],
-    sizes: Sequence[tuple[int, int]],
-    rows: Mapping[str, Sequence[Mapping[str, NDArray]]],
-) -> Evidence:
-    """Canonical evidence from per-image rows.
+def stacked(parts: Sequence[Mapping[str, NDArray]]) -> Table:
+    """One table from the rows of each image.
 
     Args:
-        rows: For each table one mapping of equally long columns per image, in the order of `ids`.
+        parts: Equally long columns, at least one such mapping.
     """
-    tables: Tables = {}
-    for name, parts in rows.items():
-        columns = parts[0].keys() if parts else ()
-        lengths = [len(next(iter(part.values()))) for part in parts]
-        table = {"image": np.repeat(np.arange(len(ids), dtype=np.int32), lengths)}
-        for column in columns:
-            table[column] = np.concatenate([part[column] for part in parts]).astype(_dtype(column), copy=False)
-        tables[name] = table
+    lengths = [len(next(iter(part.values()))) for part in parts]
+    columns = {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
+    return {"image": np.repeat(np.arange(len(parts)), lengths), **columns}
+
+
+def build(
+    task: str, num_classes: int, ids: Sequence[ImageId], order: Sequence[int], sizes: Sequence[tuple[int, int]], tables: Mapping[str, Table]
+) -> Evidence:
+    """Canonical evidence of images.
+
+    Args:
+        tables: Their columns; `image` holds places in `ids`, ascending.
+    """
+    typed: Tables = {
+        name: {column: values.astype(_dtype(column), copy=False) for column, values in table.items()} for name, table in tables.items()
+    }
     images = Images(tuple(ids), np.asarray(order, np.int64), np.asarray(sizes, np.int32).reshape(-1, 2))
-    return _canonical([Evidence(task, num_classes, images, tables)])
+    return _canonical([Evidence(task, num_classes, images, typed)])
 
 
 def merge(parts: Iterable[Evidence]) -> Evidence:

@@ -29,7 +29,7 @@ def rows_of(image_id) -> dict[str, np.ndarray]:
 def built(image_ids) -> Evidence:
     if not image_ids:
         return evidence.empty("semantic", 3, COLUMNS)
-    rows = {"pixels": [rows_of(image_id) for image_id in image_ids]}
+    rows = {"pixels": evidence.stacked([rows_of(image_id) for image_id in image_ids])}
     order = [sum(map(ord, repr(image_id))) % 3 for image_id in image_ids]
     return evidence.build("semantic", 3, image_ids, order, [(4, 5)] * len(image_ids), rows)
 
@@ -75,12 +75,12 @@ def test_select_equals_building_only_those(image_ids, data):
 
 
 def test_ids_sort_as_numbers_and_keep_their_type():
-    whole = evidence.build("semantic", 3, ["10", "9", 10, 9, "b"], [0] * 5, [(1, 1)] * 5, {"pixels": [rows_of("x")] * 5})
+    whole = evidence.build("semantic", 3, ["10", "9", 10, 9, "b"], [0] * 5, [(1, 1)] * 5, {"pixels": evidence.stacked([rows_of("x")] * 5)})
     assert whole.images.ids == (9, 10, "9", "10", "b")
 
 
 def test_the_ground_truths_order_comes_first():
-    whole = evidence.build("semantic", 3, ["a", "b"], [1, 0], [(1, 1)] * 2, {"pixels": [rows_of("a"), rows_of("b")]})
+    whole = evidence.build("semantic", 3, ["a", "b"], [1, 0], [(1, 1)] * 2, {"pixels": evidence.stacked([rows_of("a"), rows_of("b")])})
     assert whole.images.ids == ("b", "a")
 
 
@@ -90,7 +90,7 @@ def test_an_equal_repeat_counts_once_and_a_different_one_is_an_error():
     assert again.repeated == 1
     assert same(again, whole)
     other = {"gt": np.array([0]), "pred": np.array([1]), "pixels": np.array([123456])}
-    different = evidence.build("semantic", 3, ["b"], [sum(map(ord, repr("b"))) % 3], [(4, 5)], {"pixels": [other]})
+    different = evidence.build("semantic", 3, ["b"], [sum(map(ord, repr("b"))) % 3], [(4, 5)], {"pixels": evidence.stacked([other])})
     with pytest.raises(InputError, match="twice with different contents") as caught:
         whole.merge(different)
     assert caught.value.files == [("image", "b")]

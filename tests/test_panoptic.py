@@ -17,7 +17,7 @@ from segbench.metrics.boundaries import boundary_distance_px
 from segbench.metrics.panoptic import matching as panoptic_matching
 from segbench.metrics.panoptic.catalogue import METRICS
 from segbench.metrics.panoptic.scoring import COMPUTE, PanopticAccumulator, choose, ground_truth, scores, tables_for
-from segbench.metrics.panoptic.segments import resized_to, segment_table, void_like
+from segbench.metrics.panoptic.segments import resized_to, segment_pairs, void_like
 from segbench.protocols.panoptic import PANOPTIC, RULE_TITLES, PanopticRules
 from segbench.samples import PanopticMap
 from tests import naive_panoptic as naive
@@ -112,22 +112,30 @@ def test_every_pixel_type_gives_the_same_table(image):
     gt_rows, gt_table, pred_rows, pred_table = image
     small = max(max(map(max, rows)) for rows in (gt_rows, pred_rows)) < 256
     kinds = ["rgb", "int32", "uint32", "int64", ">i4", *(["uint8", "uint16"] if small else [])]
-    expected = segment_table(sample(0, pred_rows, pred_table), sample(0, gt_rows, gt_table))
+    counts = segment_pairs(sample(0, pred_rows, pred_table), sample(0, gt_rows, gt_table))
+    expected = counts.table
+    assert np.array_equal(counts.gt_areas, expected.sum(1))
+    assert np.array_equal(counts.pred_areas, expected.sum(0))
+    assert counts.whole == all(0 not in areas[1:-1] and areas[-1] == 0 for areas in (counts.gt_areas, counts.pred_areas))
     both = naive.overlaps(*(flat([image])[0][at] for at in (0, 2)))
     for (g, p), pixels in both.items():
         row, column = (0 if key == 0 else 1 + list(table).index(key) for key, table in ((g, gt_table), (p, pred_table)))
         assert expected[row, column] == pixels
     assert expected.sum() == len(flat([image])[0][0])
     for kind in kinds:
-        assert np.array_equal(expected, segment_table(sample(0, pred_rows, pred_table, kind), sample(0, gt_rows, gt_table, kind)))
-        assert np.array_equal(expected, segment_table(sample(0, pred_rows, pred_table, kind), sample(0, gt_rows, gt_table)))
+        assert np.array_equal(expected, segment_pairs(sample(0, pred_rows, pred_table, kind), sample(0, gt_rows, gt_table, kind)).table)
+        assert np.array_equal(expected, segment_pairs(sample(0, pred_rows, pred_table, kind), sample(0, gt_rows, gt_table)).table)
 
 
 def test_thousands_of_segments_take_the_sorted_path():
     rng = np.random.default_rng(0)
     sides = [rng.integers(0, 2500, (60, 60)) for _ in range(2)]
     tables = [{int(key): (0, False, -1) for key in np.unique(values) if key} for values in sides]
-    table = segment_table(*(sample(0, values, rows, "int32") for values, rows in zip(reversed(sides), reversed(tables), strict=True)))
+    counts = segment_pairs(*(sample(0, values, rows, "int32") for values, rows in zip(reversed(sides), reversed(tables), strict=True)))
+    table = counts.table
+    assert counts.whole
+    assert np.array_equal(counts.gt_areas, table.sum(1))
+    assert np.array_equal(counts.pred_areas, table.sum(0))
     for row, column in zip(*table.nonzero(), strict=True):
         ids = [[0, *rows][at] for rows, at in zip(tables, (row, column), strict=True)]
         assert table[row, column] == ((sides[0] == ids[0]) & (sides[1] == ids[1])).sum()
@@ -139,7 +147,7 @@ def test_wide_runs_and_long_rows():
     gt[1:4, 37:901] = 70000
     pred = np.zeros((5, 1000), np.int64)
     pred[2:5, 100:1000] = 9
-    table = segment_table(sample(0, pred, {9: (0, False, -1)}), sample(0, gt, {70000: (0, False, -1)}))
+    table = segment_pairs(sample(0, pred, {9: (0, False, -1)}), sample(0, gt, {70000: (0, False, -1)})).table
     assert table.tolist() == [[5000 - 3 * 864 - 3 * 900 + 2 * 801, 3 * 900 - 2 * 801, 0], [3 * 864 - 2 * 801, 2 * 801, 0], [0, 0, 0]]
 
 
@@ -328,7 +336,7 @@ def test_resized_predictions_lose_what_vanishes(kinds):
     assert found.segment_ids.tolist() == [300, 7]
     lost = resized_to(pred, sample(0, [[1]], {1: (0, False, 1)}), "nearest")
     assert lost.segment_ids.tolist() == [300]
-    assert segment_table(lost, sample(0, [[1]], {1: (0, False, 1)})).tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert segment_pairs(lost, sample(0, [[1]], {1: (0, False, 1)})).table.tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
     assert resized_to(gt, gt, "nearest") is gt
 
 

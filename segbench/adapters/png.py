@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache, lru_cache
 from struct import unpack_from
 from typing import NamedTuple, NoReturn
 
@@ -72,17 +73,26 @@ def header(source: bytes | str | os.PathLike[str], file: str = "") -> PngHeader:
         _refuse("not a PNG file" if data else "the file is empty", file)
     if len(data) < HEADER_BYTES:
         _refuse("the file ends inside its header", file)
+    try:
+        return _parsed(data)
+    except ValueError as error:
+        _refuse(str(error), file)
+
+
+@lru_cache
+def _parsed(data: bytes) -> PngHeader:
+    """The header from its bytes. Images of one size have the same: a set is thousands of calls."""
     length, kind, width, height, bit_depth, color_type, compression, filters, interlace, crc = unpack_from(">I4s2I5BI", data, 8)
     if length != 13 or kind != b"IHDR":
-        _refuse("the first chunk is not IHDR", file)
+        raise ValueError("the first chunk is not IHDR")
     if deflate.crc32(data[12:29]) != crc:
-        _refuse("chunk IHDR has a wrong CRC", file)
+        raise ValueError("chunk IHDR has a wrong CRC")
     if not (0 < width < 2**31 and 0 < height < 2**31):
-        _refuse(f"the image has an impossible size, {height}x{width}", file)
+        raise ValueError(f"the image has an impossible size, {height}x{width}")
     if bit_depth not in BIT_DEPTHS.get(color_type, ()):
-        _refuse(f"no PNG has bit depth {bit_depth} and colour type {color_type}", file)
+        raise ValueError(f"no PNG has bit depth {bit_depth} and colour type {color_type}")
     if compression or filters or interlace > 1:
-        _refuse("unknown compression, filter or interlace method", file)
+        raise ValueError("unknown compression, filter or interlace method")
     return PngHeader(width, height, bit_depth, color_type, bool(interlace))
 
 
@@ -202,13 +212,19 @@ def _printable(kind: bytes) -> str:
     return kind.decode("ascii") if kind.isalpha() else repr(kind)
 
 
+@cache
+def _unfilter_rows() -> Callable[..., int]:
+    """The kernel, when it is first needed: Numba takes a quarter of a second to import."""
+    from segbench.kernels.png import unfilter_rows
+
+    return unfilter_rows.load()
+
+
 def _samples(buffer: NDArray[np.uint8], height: int, width: int, head: PngHeader, file: str) -> NDArray:
     """Un-filters and unpacks one image or pass; works in place."""
-    from segbench.kernels.png import unfilter_rows  # Numba takes a quarter of a second to import
-
     channels, bits = CHANNELS[head.color_type], head.bit_depth
     row_bytes = width * channels * bits + 7 >> 3
-    bad = unfilter_rows(buffer, height, row_bytes, max(1, channels * bits >> 3))
+    bad = _unfilter_rows()(buffer, height, row_bytes, max(1, channels * bits >> 3))
     if bad:
         _refuse(f"row {bad - 1} has an unknown filter", file)
     packed = buffer[: height * row_bytes]

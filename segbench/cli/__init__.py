@@ -81,7 +81,9 @@ def main(args: list[str] | None = None) -> None:
     gc.set_threshold(100_000)
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file, our own message says
     _prepare_streams()
-    sys.exit(run(sys.argv[1:] if args is None else args))
+    code = run(sys.argv[1:] if args is None else args)
+    gc.freeze()  # the interpreter looks through all of them several times more before it goes: another 15 %
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

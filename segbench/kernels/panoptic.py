@@ -17,12 +17,6 @@ from segbench.kernels._jit import I4, I8, U1, U2, kernel, ro, rw
 BLOCK = 64
 """Bytes compared at once: two AVX2 registers, or one of AVX-512."""
 
-SLOTS = 256
-"""Entries of the table that remembers where ids were found."""
-
-FEW = 64
-"""So many ids are searched one after the other; more must be ascending."""
-
 
 def _vector_operations():
     """Comparison of `BLOCK` unaligned bytes, which Numba has no spelling for."""
@@ -105,26 +99,34 @@ def _pixel(at, step):
 
 
 @register_jitable
-def _slot(value):
-    return (value ^ (value >> 8) ^ (value >> 16)) & (SLOTS - 1)
+def _slot(value, slots):
+    """Where a value is in a hash table of values and rows, or could be put: an entry whose row is 0 is empty."""
+    last = len(slots) - 1
+    at = (value ^ (value >> 8) ^ (value >> 16)) & last
+    while slots[at, 1] != 0 and slots[at, 0] != value:
+        at = (at + 1) & last
+    return at
 
 
 @register_jitable
-def _find(ids, value):
-    """The position of a value among ids, which are ascending where there are more than `FEW`; their number for nothing found."""
-    if len(ids) <= FEW:
-        for at in range(len(ids)):
-            if ids[at] == value:
-                return at
-        return len(ids)
-    low, high = 0, len(ids)
-    while low < high:
-        middle = (low + high) >> 1
-        if ids[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < len(ids) and ids[low] == value else len(ids)
+def _put(value, row, slots):
+    """Remembers the row of a value, unless there is one."""
+    at = _slot(value, slots)
+    if slots[at, 1] == 0:
+        slots[at, 0], slots[at, 1] = value, row
+
+
+@register_jitable
+def _put_listed(void, ids, mask, slots):
+    _put(void & mask, 1, slots)
+    for i in range(len(ids)):
+        _put(ids[i] & mask, i + 2, slots)
+
+
+@register_jitable
+def _row(value, slots, unlisted):
+    row = slots[_slot(value, slots), 1]
+    return row - 1 if row != 0 else unlisted
 
 
 @register_jitable
@@ -141,27 +143,30 @@ def _run_end(values, at, step):
     return at // step * step
 
 
-@kernel(types.void(ro(U1), ro(U1), I8, ro(I8), ro(I8), ro(I8), ro(I8), rw(I8, 3), rw(I8, 2)))
-def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, gt_rows, pred_rows, seen, table):
+@kernel(types.boolean(ro(U1), ro(U1), I8, I8, I8, ro(I8), ro(I8), rw(I8, 3), rw(I8, 2), rw(I8), rw(I8)))
+def count_segment_pairs(gt, pred, step, gt_void, pred_void, gt_ids, pred_ids, slots, table, gt_areas, pred_areas):
     """Counts how many pixels each pair of segments shares.
 
     Args:
         gt, pred: uint8[N * step], the bytes of both maps.
-        step: Bytes per pixel, 1 to 8.
-        gt_ids, pred_ids: int64[G] and int64[P]: the ids to count; ascending where there are more than `FEW`.
-        gt_rows, pred_rows: int64[G + 1 or more] and int64[P + 1 or more]: the row or column of each id; behind them, that of ids that are
-            not in the lists.
-        seen: int64[2, SLOTS, 2], zero: where ids of either side were found, so that few are searched.
-        table: int64, added to.
+        step: Bytes per pixel, 1 to 8. Ids are compared as so many bytes hold them.
+        gt_void, pred_void: What means no segment.
+        gt_ids, pred_ids: int64[G] and int64[P], the segments.
+        slots: int64[2, M, 2], zero; M a power of two, larger than the number of ids of either side.
+        table: int64[G + 2, P + 2], zero. Row 0 is void, 1 to G are the segments, the last is for ids that are not listed; columns likewise.
+        gt_areas, pred_areas: int64[G + 2] and int64[P + 2], zero: the sums of the rows and of the columns.
+
+    Returns:
+        Whether both maps hold every segment and no other id.
     """
-    size = len(gt)
-    if size == 0:
-        return
-    mask = _mask(step)
-    start, at = 0, step
-    g, p = gt_rows[_find(gt_ids, _value(gt, 0, step, mask))], pred_rows[_find(pred_ids, _value(pred, 0, step, mask))]
-    while True:
-        # the next byte at which either map changes
+    mask, unlisted, unlisted_pred = _mask(step), table.shape[0] - 1, table.shape[1] - 1
+    _put_listed(gt_void, gt_ids, mask, slots[0])
+    _put_listed(pred_void, pred_ids, mask, slots[1])
+    size, at, pixel = len(gt), 0, 0
+    while at < size:
+        start = pixel
+        g, p = _row(_value(gt, at, step, mask), slots[0], unlisted), _row(_value(pred, at, step, mask), slots[1], unlisted_pred)
+        at += step  # to the next byte at which either map changes
         bits = I8(0)
         while at + BLOCK <= size:
             bits = _changes(gt, at, step) | _changes(pred, at, step)
@@ -174,22 +179,18 @@ def count_segment_pairs(gt, pred, step, gt_ids, pred_ids, gt_rows, pred_rows, se
             while at < size and gt[at] == gt[at - step] and pred[at] == pred[at - step]:
                 at += 1
         pixel = _pixel(at, step)
-        table[g, p] += pixel - start
-        if at >= size:
-            return
-        start = pixel
         at = pixel * step
-        value = _value(gt, at, step, mask)
-        slot = _slot(value)
-        if seen[0, slot, 1] == 0 or seen[0, slot, 0] != value:
-            seen[0, slot, 0], seen[0, slot, 1] = value, 1 + gt_rows[_find(gt_ids, value)]
-        g = seen[0, slot, 1] - 1
-        value = _value(pred, at, step, mask)
-        slot = _slot(value)
-        if seen[1, slot, 1] == 0 or seen[1, slot, 0] != value:
-            seen[1, slot, 0], seen[1, slot, 1] = value, 1 + pred_rows[_find(pred_ids, value)]
-        p = seen[1, slot, 1] - 1
-        at += step
+        table[g, p] += pixel - start
+    for g in range(unlisted + 1):
+        for p in range(unlisted_pred + 1):
+            gt_areas[g] += table[g, p]
+            pred_areas[p] += table[g, p]
+    whole = gt_areas[unlisted] == 0 and pred_areas[unlisted_pred] == 0
+    for g in range(1, unlisted):
+        whole = whole and gt_areas[g] != 0
+    for p in range(1, unlisted_pred):
+        whole = whole and pred_areas[p] != 0
+    return whole
 
 
 @kernel(I8(ro(U1), I8, rw(I8)))
@@ -212,20 +213,23 @@ def run_values(values, step, found):
     return count
 
 
-@kernel(types.void(ro(U1), I8, ro(I8), ro(U2), rw(U2)))
-def index_segments(values, step, ids, indices, found):
+@kernel(types.void(ro(U1), I8, I8, ro(I8), rw(I8, 2), ro(U2), rw(U2)))
+def index_segments(values, step, void, ids, slots, indices, found):
     """The index of every pixel's segment.
 
     Args:
         values: uint8[N * step].
-        step: Bytes per pixel, 1 to 8.
-        ids: int64[S]; ascending where there are more than `FEW`.
-        indices: uint16[S + 1]: what to write for each listed id, and behind them for one that is not.
+        step: Bytes per pixel, 1 to 8. Ids are compared as so many bytes hold them.
+        void: What means no segment.
+        ids: int64[S], the segments.
+        slots: int64[M, 2], zero; M a power of two, larger than the number of ids.
+        indices: uint16[S + 2]: what to write for void, for each segment, and for an id that is not listed.
         found: uint16[N], written.
     """
     size, at, mask = len(values), 0, _mask(step)
+    _put_listed(void, ids, mask, slots)
     while at < size:
-        index = indices[_find(ids, _value(values, at, step, mask))]
+        index = indices[_row(_value(values, at, step, mask), slots, len(ids) + 1)]
         end = _run_end(values, at, step)
         for pixel in range(at // step, end // step):
             found[pixel] = index

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segbench import evidence as evidences
 from segbench.datasets import Dataset
 from segbench.errors import ComparabilityError, ConfigError, PairingError
-from segbench.evidence import Evidence, Table
+from segbench.evidence import Evidence, Tables
 from segbench.samples import ImageId
 
 
@@ -18,7 +18,7 @@ class MapAccumulator:
     """Exact evidence of predictions: feed it pairs of samples, merge it with others, ask it for its evidence.
 
     Empty is the identity of `merge`; merging is associative and commutative, and any split of the images gives the same evidence bit for
-    bit. A task says which tables there are and makes the rows of one image.
+    bit. A task says which tables there are, and how they come from images.
 
     Args:
         dataset: What the labels mean.
@@ -38,11 +38,15 @@ class MapAccumulator:
         self._ids: list[ImageId] = []
         self._order: list[int] = []
         self._sizes: list[tuple[int, int]] = []
-        self._rows: dict[str, list[Table]] = {name: [] for name in self.tables}
+        self._counted: list[Any] = []
         self._merged: list[Evidence] = []
 
-    def rows(self, pred: Any, gt: Any) -> dict[str, Table]:
-        """The rows of one image, by table."""
+    def count(self, pred: Any, gt: Any) -> Any:
+        """What is kept of one image: small, and nothing of its pixels."""
+        raise NotImplementedError
+
+    def tables_of(self, counted: Sequence[Any]) -> Tables:
+        """The tables of what `count` gave for some images, at least one. Columns `image` hold the places in `counted`, ascending."""
         raise NotImplementedError
 
     def update(self, pred: Iterable[Any], gt: Iterable[Any]) -> None:
@@ -64,12 +68,11 @@ class MapAccumulator:
     def _add(self, pred: Any, gt: Any) -> None:
         if pred.id != gt.id:
             raise PairingError(f"a prediction for image {pred.id} came with the ground truth of image {gt.id}")
-        rows = self.rows(pred, gt)
+        counted = self.count(pred, gt)
         self._ids.append(gt.id)
         self._order.append(gt.order)
         self._sizes.append(gt.values.shape[:2] if gt.values.ndim > 1 else (1, gt.values.size))
-        for name, part in rows.items():
-            self._rows[name].append(part)
+        self._counted.append(counted)
 
     def merge(self, *others: Self) -> Self:
         """An accumulator of all images of this and the others. An image in several of them counts once if its counts are equal."""
@@ -82,7 +85,7 @@ class MapAccumulator:
         num_classes = self.dataset.num_classes
         parts = list(self._merged)
         if self._ids:
-            parts.append(evidences.build(self.task, num_classes, self._ids, self._order, self._sizes, self._rows))
+            parts.append(evidences.build(self.task, num_classes, self._ids, self._order, self._sizes, self.tables_of(self._counted)))
         if not parts:
             return evidences.empty(self.task, num_classes, {name: self.COLUMNS[name] for name in self.tables})
         return evidences.merge(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
 from segbench.errors import FormatError
-from segbench.evidence import Evidence, Table
+from segbench.evidence import Evidence, Table, Tables, stacked
 from segbench.metrics import boundaries, cityscapes, confusion, per_image
 from segbench.metrics import suspicions as suspicious
 from segbench.metrics.accumulator import MapAccumulator, check_evidence
@@ -43,8 +43,8 @@ class SemanticAccumulator(MapAccumulator):
     COLUMNS = COLUMNS
     ALWAYS = ("pixels",)
 
-    def rows(self, pred: LabelMap, gt: LabelMap) -> dict[str, Table]:
-        """The rows of one image.
+    def count(self, pred: LabelMap, gt: LabelMap) -> dict[str, Table]:
+        """The rows of one image, by table.
 
         Raises:
             ShapeError: the two maps differ in size.
@@ -59,6 +59,9 @@ class SemanticAccumulator(MapAccumulator):
         if "instances" in self.tables:
             rows["instances"] = cityscapes.instance_rows(pred, gt, self.dataset)
         return rows
+
+    def tables_of(self, counted: Sequence[dict[str, Table]]) -> Tables:
+        return {name: stacked([rows[name] for rows in counted]) for name in counted[0]}
 
     def compute(self, rules: RuleSet) -> Scores:
         """Scores of what was counted so far."""

@@ -14,7 +14,7 @@ from segbench.adapters.base import Request
 from segbench.adapters.panoptic.coco import categories_dataset, open_panoptic_json
 from segbench.adapters.panoptic.maps import TWO_CHANNEL
 from segbench.metrics.panoptic.scoring import PanopticAccumulator, scores
-from segbench.metrics.panoptic.segments import segment_table
+from segbench.metrics.panoptic.segments import segment_pairs
 from segbench.protocols.panoptic import PANOPTIC
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def test_two_channel_maps_hold_the_segments_of_the_json():
     maps = TWO_CHANNEL.open(folder / "gt_2ch", Request("gt", dataset))
     for sample in gt.read(gt.keys):
         other = next(maps.read([f"{sample.id:012d}"]))
-        table = segment_table(other, sample)
+        table = segment_pairs(other, sample).table
         pairs = np.argwhere(table[1:-1, 1:-1])
         assert len(pairs) == len(sample.segment_ids)  # every segment meets one other: both draw the same
         assert np.array_equal(sample.classes[pairs[:, 0]], other.classes[pairs[:, 1]])

@@ -9,7 +9,7 @@ from segbench.datasets import Dataset
 from segbench.errors import InputError
 from segbench.evidence import Table
 from segbench.metrics.boundaries import boundary_distance_px
-from segbench.metrics.panoptic.segments import INTERIOR, UNLISTED, VOID, as_read, evaluated, pair_table, pixel_bytes, size_of
+from segbench.metrics.panoptic.segments import INTERIOR, UNLISTED, VOID, count_pairs, evaluated, hash_table, pixel_bytes, size_of
 from segbench.samples import INVALID, PanopticMap
 
 LAST_INDEX = 65533
@@ -27,10 +27,9 @@ def boundary_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset) -> Table
     if len(size_of(gt)) != 2:
         raise InputError("boundary metrics need images with rows and columns", hint="leave boundary_pq out of --metrics for point clouds")
     maps = [boundary_map(sample, dataset) for sample in (gt, pred)]
-    ids = [np.unique(values).astype(np.int64) for values in maps]
-    listed = [(found, np.arange(len(found) + 1)) for found in ids]
+    ids = [np.union1d(values, [VOID]).astype(np.int64) for values in maps]
     gt_bytes, pred_bytes = (values.view(np.uint8).reshape(-1) for values in maps)
-    table = pair_table(gt_bytes, pred_bytes, 2, listed[0], listed[1])
+    table = count_pairs(gt_bytes, pred_bytes, 2, *((found[0], found[1:]) for found in ids)).table
     g, p = table.nonzero()
     codes = [_codes(found) for found in ids]
     return {"gt": codes[0][g], "pred": codes[1][p], "pixels": table[g, p]}
@@ -60,9 +59,7 @@ def index_map(sample: PanopticMap, dataset: Dataset) -> NDArray[np.uint16]:
         raise InputError(f"image {sample.id} has {kept.sum()} segments; boundary metrics take {LAST_INDEX}", hint="leave boundary_pq out")
     values, step = pixel_bytes(sample)
     numbers = np.where(sample.classes == INVALID, _UNLISTED, np.where(kept, np.cumsum(kept), VOID))
-    ids = as_read(np.append(sample.segment_ids, sample.void), step)
-    order = np.argsort(ids)
-    indices = np.append(np.append(numbers, VOID)[order], _UNLISTED).astype(np.uint16)
+    indices = np.concatenate(([VOID], numbers, [_UNLISTED])).astype(np.uint16)
     found = np.empty(len(values) // step, np.uint16)
-    index_segments(values, step, ids[order], indices, found)
+    index_segments(values, step, sample.void, sample.segment_ids, hash_table(len(sample.segment_ids)), indices, found)
     return found.reshape(size_of(sample))

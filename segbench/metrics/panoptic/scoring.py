@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.datasets import Dataset
-from segbench.evidence import Evidence, Table
+from segbench.evidence import Evidence, Table, Tables, stacked
 from segbench.metrics.accumulator import MapAccumulator, check_evidence
 from segbench.metrics.base import Scores, defined, defined_list
 from segbench.metrics.catalogue import chosen_of
@@ -22,7 +22,7 @@ from segbench.metrics.panoptic import segments as panoptic_segments
 from segbench.metrics.panoptic.analysis import suspicions as suspicions
 from segbench.metrics.panoptic.catalogue import METRICS
 from segbench.metrics.panoptic.matching import Matches, Scene
-from segbench.metrics.panoptic.segments import segment_rows
+from segbench.metrics.panoptic.segments import ImageSegments, image_segments, segment_tables
 from segbench.metrics.panoptic.totals import ClassTotals, Quality, class_totals, covering, image_class_totals, mean_of, quality
 from segbench.protocols import RuleSet
 from segbench.protocols.panoptic import PanopticRules
@@ -65,17 +65,20 @@ class PanopticAccumulator(MapAccumulator):
         super().__init__(dataset, tables)
         self.unlisted = unlisted
 
-    def rows(self, pred: PanopticMap, gt: PanopticMap) -> dict[str, Table]:
-        """The rows of one image, by table.
+    def count(self, pred: PanopticMap, gt: PanopticMap) -> tuple[ImageSegments, Table | None]:
+        """The segments of one image, and their boundaries where asked for.
 
         Raises:
             ShapeError: the two maps differ in size.
             LabelError: a map and its table do not list the same segments, or a category is unknown.
         """
-        rows = segment_rows(pred, gt, self.dataset, self.unlisted)
-        if "boundary_overlaps" in self.tables:
-            rows["boundary_overlaps"] = panoptic_boundary.boundary_rows(pred, gt, self.dataset)
-        return rows
+        counted = image_segments(pred, gt, self.dataset, self.unlisted)
+        return counted, panoptic_boundary.boundary_rows(pred, gt, self.dataset) if "boundary_overlaps" in self.tables else None
+
+    def tables_of(self, counted: Sequence[tuple[ImageSegments, Table | None]]) -> Tables:
+        tables = segment_tables([image for image, _ in counted])
+        boundaries = [rows for _, rows in counted if rows is not None]
+        return tables | {"boundary_overlaps": stacked(boundaries)} if boundaries else tables
 
     def compute(self, rules: RuleSet) -> Scores:
         """Scores of what was counted so far."""

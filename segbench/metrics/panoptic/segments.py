@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +19,14 @@ VOID, UNLISTED, INTERIOR = 0, -1, -2
 """What `gt` and `pred` of the overlap tables hold beside 1, 2, ..., the segments of the image in their order: no segment; an id that the
 table beside the map does not list; and, of boundaries, the inside of any segment."""
 
-Listed = tuple[NDArray[np.int64], NDArray[np.int64]]
-
-_FIRST_ROWS = np.arange(65)
+Listed = tuple[int, NDArray[np.int64]]
+"""The void id of a map, and its segments' ids."""
 
 MAX_TABLE = 1 << 22
 """Cells of a dense table of segment pairs; beyond, pairs are sorted instead."""
+
+MIN_SLOTS = 256
+"""Entries of the hash table of a few ids: more than they need, so that ids that are not listed find an empty one at once."""
 
 SHOWN_IDS = 8
 
@@ -60,33 +64,72 @@ def id_values(sample: PanopticMap) -> NDArray[np.int64]:
     return sum(columns[:, k] << 8 * k for k in range(step))  # type: ignore[return-value]
 
 
-def segment_table(pred: PanopticMap, gt: PanopticMap) -> NDArray[np.int64]:
-    """Pixels that every pair of segments shares.
+class Counts(NamedTuple):
+    """Pixels that every pair of segments of two maps shares.
 
-    Returns:
-        int64[G + 2, P + 2]: row 0 is void, rows 1 to G the ground truth's segments in their order, the last row ids that are not
-        listed; columns the same of the prediction.
+    Attributes:
+        table: int64[G + 2, P + 2]: row 0 is void, rows 1 to G the ground truth's segments in their order, the last row ids that are not
+            listed; columns the same of the prediction.
+        gt_areas, pred_areas: Its sums, int64[G + 2] and int64[P + 2].
+        whole: Whether both maps hold every segment and no other id.
     """
+
+    table: NDArray[np.int64]
+    gt_areas: NDArray[np.int64]
+    pred_areas: NDArray[np.int64]
+    whole: bool
+
+
+def segment_pairs(pred: PanopticMap, gt: PanopticMap) -> Counts:
+    """How the segments of two maps of one size overlap."""
     (gt_bytes, step), (pred_bytes, pred_step) = pixel_bytes(gt), pixel_bytes(pred)
-    gt_listed, pred_listed = listed_ids(gt, step), listed_ids(pred, pred_step)
-    if len(gt_listed[1]) * len(pred_listed[1]) > MAX_TABLE:
-        return _sorted_table(pred, gt, gt_listed, pred_listed)
+    listed: tuple[Listed, Listed] = (gt.void, gt.segment_ids), (pred.void, pred.segment_ids)
+    if (len(gt.segment_ids) + 2) * (len(pred.segment_ids) + 2) > MAX_TABLE:
+        return _sorted_pairs(id_values(gt), id_values(pred), *((_as_read(gt, step)), _as_read(pred, pred_step)))
     if step != pred_step:
         gt_bytes, pred_bytes = (id_values(sample).view(np.uint8) for sample in (gt, pred))
+        listed = _as_read(gt, step), _as_read(pred, pred_step)
         step = 8
-    return pair_table(gt_bytes, pred_bytes, step, gt_listed, pred_listed)
+    return count_pairs(gt_bytes, pred_bytes, step, *listed)
 
 
-def listed_ids(sample: PanopticMap, step: int) -> Listed:
-    """The void id and the listed ids, ascending where they are many, and their rows in `segment_table`; the last row for all others."""
-    count = len(sample.segment_ids) + 1
-    ids = np.empty(count, np.int64)
-    ids[0], ids[1:] = sample.void, sample.segment_ids
-    ids = as_read(ids, step)
-    if count < len(_FIRST_ROWS):
-        return ids, _FIRST_ROWS[: count + 1]
-    order = ids.argsort(kind="stable")
-    return ids[order], np.append(order, count)
+def _as_read(sample: PanopticMap, step: int) -> Listed:
+    return int(as_read(np.int64(sample.void), step)), as_read(sample.segment_ids, step)
+
+
+def count_pairs(gt: NDArray[np.uint8], pred: NDArray[np.uint8], step: int, gt_listed: Listed, pred_listed: Listed) -> Counts:
+    """The same of maps given as bytes, `step` a pixel."""
+    from segbench.kernels.panoptic import count_segment_pairs
+
+    (gt_void, gt_ids), (pred_void, pred_ids) = gt_listed, pred_listed
+    rows, columns = len(gt_ids) + 2, len(pred_ids) + 2
+    table, gt_areas, pred_areas = np.zeros((rows, columns), np.int64), np.zeros(rows, np.int64), np.zeros(columns, np.int64)
+    slots = hash_table(max(rows, columns), 2)
+    whole = count_segment_pairs(gt, pred, step, gt_void, pred_void, gt_ids, pred_ids, slots, table, gt_areas, pred_areas)
+    return Counts(table, gt_areas, pred_areas, whole)
+
+
+def hash_table(ids: int, *sides: int) -> NDArray[np.int64]:
+    """An empty hash table of so many ids, as the kernels take it."""
+    return np.zeros((*sides, max(MIN_SLOTS, 1 << (2 * ids).bit_length()), 2), np.int64)
+
+
+def _sorted_pairs(gt: NDArray[np.int64], pred: NDArray[np.int64], gt_listed: Listed, pred_listed: Listed) -> Counts:
+    """The same for thousands of segments on both sides: only the pairs that occur are looked at, the table is still whole."""
+    rows = []
+    for values, (void, listed) in ((gt, gt_listed), (pred, pred_listed)):
+        ids = np.append(void, listed)
+        order = ids.argsort(kind="stable")
+        at = order[np.minimum(np.searchsorted(ids[order], values), len(ids) - 1)]
+        rows.append(np.where(ids[at] == values, at, len(ids)))
+    width = len(pred_listed[1]) + 2
+    keys, pixels = np.unique(rows[0] * width + rows[1], return_counts=True)
+    table = np.zeros((len(gt_listed[1]) + 2) * width, np.int64)
+    table[keys] = pixels
+    table = table.reshape(-1, width)
+    gt_areas, pred_areas = table.sum(1), table.sum(0)
+    whole = not any(areas[-1] or not areas[1:-1].all() for areas in (gt_areas, pred_areas))
+    return Counts(table, gt_areas, pred_areas, whole)
 
 
 def void_like(gt: PanopticMap) -> PanopticMap:
@@ -106,35 +149,35 @@ def resized_to(pred: PanopticMap, gt: PanopticMap, rule: str) -> PanopticMap:
     return replace(smaller, **columns)
 
 
-def pair_table(gt: NDArray[np.uint8], pred: NDArray[np.uint8], step: int, gt_listed: Listed, pred_listed: Listed) -> NDArray[np.int64]:
-    """Pixels of every pair of listed ids of two maps, given as bytes."""
-    from segbench.kernels.panoptic import SLOTS, count_segment_pairs
+class Segments(NamedTuple):
+    """The segments of a map, in its order: columns as of `PanopticMap`, and the pixels counted."""
 
-    (gt_ids, gt_rows), (pred_ids, pred_rows) = gt_listed, pred_listed
-    table = np.zeros((len(gt_rows), len(pred_rows)), np.int64)
-    count_segment_pairs(gt, pred, step, gt_ids, pred_ids, gt_rows, pred_rows, np.zeros((2, SLOTS, 2), np.int64), table)
-    return table
-
-
-def _sorted_table(pred: PanopticMap, gt: PanopticMap, gt_listed: Listed, pred_listed: Listed) -> NDArray[np.int64]:
-    """The same for thousands of segments on both sides: only the pairs that occur are looked at, the table is still whole."""
-    rows = []
-    for sample, (ids, places) in ((gt, gt_listed), (pred, pred_listed)):
-        values = id_values(sample)
-        order = ids.argsort()
-        at = order[np.minimum(np.searchsorted(ids[order], values), len(ids) - 1)]
-        rows.append(places[np.where(ids[at] == values, at, len(ids))])
-    width = len(pred_listed[1])
-    keys, pixels = np.unique(rows[0] * width + rows[1], return_counts=True)
-    table = np.zeros(len(gt_listed[1]) * width, np.int64)
-    table[keys] = pixels
-    return table.reshape(-1, width)
+    ids: NDArray[np.int64]
+    classes: NDArray[np.int32]
+    areas: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    stated: NDArray[np.int64]
 
 
-def segment_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unlisted: bool = False) -> dict[str, Table]:
-    """The rows of the `segments` and `overlaps` tables of one image.
+class ImageSegments(NamedTuple):
+    """What is kept of one image: both sides' segments, and the cells of `Counts.table` that are not zero.
 
-    Segments of a class that is named but not evaluated are void.
+    Attributes:
+        rows, columns: Of that table.
+        cells: int64[K], ascending: `row * columns + column`.
+        pixels: int64[K].
+    """
+
+    gt: Segments
+    pred: Segments
+    rows: int
+    columns: int
+    cells: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+
+
+def image_segments(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unlisted: bool = False) -> ImageSegments:
+    """Counts one image. Segments of a class that is named but not evaluated are void.
 
     Args:
         unlisted: Ground-truth ids that the table does not list, or lists with an unknown category, are neither void nor segments (as in
@@ -146,40 +189,56 @@ def segment_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unlisted:
     """
     if size_of(pred) != size_of(gt):
         raise mismatch([(_height_width(pred), _height_width(gt), pred.file, gt.file)])
-    table = segment_table(pred, gt)
-    areas = table.sum(1), table.sum(0)
+    table, gt_areas, pred_areas, whole = segment_pairs(pred, gt)
     plain = all_evaluated(gt, dataset) and all_evaluated(pred, dataset)
-    check_segments(gt, "gt", areas[0], dataset, unlisted, plain)
-    check_segments(pred, "pred", areas[1], dataset, False, plain)
+    if not (whole and plain):
+        check_segments(gt, "gt", gt_areas, dataset, unlisted)
+        check_segments(pred, "pred", pred_areas, dataset)
     if not plain:
         table = _folded(_folded(table, gt, 0, dataset), pred, 1, dataset)
-        areas = table.sum(1), table.sum(0)
+        gt_areas, pred_areas = table.sum(1), table.sum(0)
         gt, pred = (_without_void(sample, dataset) for sample in (gt, pred))
-    side = np.zeros(sum(table.shape) - 4, np.int64)
-    side[table.shape[0] - 2 :] = 1
-    segments: Table = {
-        "side": side,
-        "segment": np.concatenate((gt.segment_ids, pred.segment_ids)),
-        "class": np.concatenate((gt.classes, pred.classes)),
-        "area": np.concatenate((areas[0][1:-1], areas[1][1:-1])),
-        "crowd": np.concatenate((gt.crowd, pred.crowd)),
-        "stated": np.concatenate((gt.areas, pred.areas)),
+    cells = table.reshape(-1).nonzero()[0]
+    return ImageSegments(_segments(gt, gt_areas), _segments(pred, pred_areas), *table.shape, cells, table.take(cells))
+
+
+def _segments(sample: PanopticMap, areas: NDArray[np.int64]) -> Segments:
+    return Segments(sample.segment_ids, sample.classes, areas[1:-1], sample.crowd, sample.areas)
+
+
+def segment_tables(images: Sequence[ImageSegments]) -> dict[str, Table]:
+    """The `segments` and `overlaps` tables of images."""
+    sides = [side for image in images for side in (image.gt, image.pred)]
+    lengths = [len(side.ids) for side in sides]
+    columns = dict(zip(Segments._fields, (np.concatenate(column) for column in zip(*sides, strict=True)), strict=True))
+    kept = np.array([len(image.cells) for image in images])
+    rows, width = (np.repeat([getattr(image, name) for image in images], kept) for name in ("rows", "columns"))
+    gt, pred = np.divmod(np.concatenate([image.cells for image in images]), width)
+    gt[gt == rows - 1] = UNLISTED
+    pred[pred == width - 1] = UNLISTED
+    return {
+        "segments": {
+            "image": np.repeat(np.arange(len(sides)) // 2, lengths),
+            "side": np.repeat(np.arange(len(sides)) % 2, lengths),
+            "segment": columns["ids"],
+            "class": columns["classes"],
+            "area": columns["areas"],
+            "crowd": columns["crowd"],
+            "stated": columns["stated"],
+        },
+        "overlaps": {
+            "image": np.repeat(np.arange(len(images)), kept),
+            "gt": gt,
+            "pred": pred,
+            "pixels": np.concatenate([image.pixels for image in images]),
+        },
     }
-    return {"segments": segments, "overlaps": overlap_columns(table)}
-
-
-def overlap_columns(table: NDArray[np.int64]) -> Table:
-    """The cells of a table as `segment_table` gives that are not zero."""
-    gt, pred = table.nonzero()
-    pixels = table[gt, pred]
-    gt[gt == table.shape[0] - 1] = UNLISTED
-    pred[pred == table.shape[1] - 1] = UNLISTED
-    return {"gt": gt, "pred": pred, "pixels": pixels}
 
 
 def all_evaluated(sample: PanopticMap, dataset: Dataset) -> bool:
-    """Whether every listed segment is of an evaluated class; INVALID is beyond all of them as an unsigned number."""
-    return not len(sample.classes) or bool(sample.classes.view(np.uint32).max() < dataset.num_classes)
+    """Whether every listed segment is of an evaluated class."""
+    classes = sample.classes.tolist()  # of the dozen that an image has, Python finds the ends sooner than NumPy
+    return not classes or (min(classes) > INVALID and max(classes) < dataset.num_classes)
 
 
 def evaluated(sample: PanopticMap, dataset: Dataset) -> NDArray[np.bool_]:
@@ -202,16 +261,13 @@ def _folded(table: NDArray[np.int64], sample: PanopticMap, axis: int, dataset: D
     return np.moveaxis(folded, 0, axis)
 
 
-def check_segments(
-    sample: PanopticMap, role: str, pixels: NDArray[np.int64], dataset: Dataset, unlisted: bool = False, known: bool = False
-) -> None:
+def check_segments(sample: PanopticMap, role: str, pixels: NDArray[np.int64], dataset: Dataset, unlisted: bool = False) -> None:
     """Raises LabelError where the map and the table beside it do not list the same segments, or a category is unknown.
 
     Args:
         pixels: int64[S + 2], pixels of void, of each listed segment, and of ids that are not listed.
-        known: Whether every category is known to be one of the data set's.
     """
-    if not (unlisted or known) and (lost := sample.segment_ids[sample.classes == INVALID]).size:
+    if not unlisted and (lost := sample.segment_ids[sample.classes == INVALID]).size:
         raise _refusal(sample, role, "of a category that the data set does not have", lost, "SB110", f"is it {dataset.name}?")
     if pixels[-1] and not unlisted:
         listed = np.append(sample.segment_ids, sample.void)
