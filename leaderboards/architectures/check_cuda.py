@@ -1,7 +1,8 @@
 """On a CUDA machine: `python leaderboards/architectures/check_cuda.py FILE` measures some architectures and checks what only it shows.
 
 (a) macs on the device are those on the CPU; (b) event time does not exceed wall time; (c) in-situ and counterfactual overheads agree;
-(d) torch.compile gives the same counts and a counterfactual split; (e) the driver's energy counter is read. Under ten minutes.
+(d) torch.compile gives the same counts and a counterfactual split; (e) the driver's energy counter is read; (f) copies between host and
+device are timed. Under ten minutes.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def main() -> None:
             checks = {
                 "macs": record.compute.macs == counts[name]["macs"],
                 "events": (record.latency.device_p50 or 0) <= record.latency.p50 * 1.001,
+                "copies": record.stages["h2d"].p50 > 0 and record.stages["d2h"].p50 > 0,
                 "energy": record.energy is not None and record.energy.source == "nvml",
             }
             if backend == "torch" and record.overhead is not None:

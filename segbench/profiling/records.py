@@ -54,6 +54,7 @@ class Workload(Base, kw_only=True):
     detections: list[Count] | None = None
     scenario: str = "single_stream"
     seed: int = 0
+    input_sets: Annotated[Count, Meta(description="so many random inputs were taken by turns")] = 1
 
 
 class Runtime(Base, kw_only=True):
@@ -171,10 +172,11 @@ class Overhead(Base, kw_only=True):
 
 
 class Throughput(Base, kw_only=True):
-    """Calls in a row with one wait at the end."""
+    """Calls in a row with one wait at the end; MLPerf's name for that is `offline`."""
 
     images_per_s: float
     calls: Count
+    scenario: str = "offline"
 
 
 class Memory(Base, kw_only=True):

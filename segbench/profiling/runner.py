@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,15 @@ from segbench.profiling.macs_torch import Count
 from segbench.profiling.records import Check, Runtime, Split, Tensor
 from segbench.profiling.spec import Spec
 from segbench.profiling.timing import Clock, Run, StageTimer, WallClock
+
+
+SETS = 8
+"""Sets of inputs that calls take by turns."""
+
+SETS_BYTES = 1 << 29
+"""Of all of them together, at most."""
+
+T = TypeVar("T")
 
 
 class Failed(Exception):
@@ -46,6 +56,9 @@ class Runner(Protocol):
         ...
 
     def check(self) -> Check | None: ...
+    def transfers(self) -> dict[str, Run]:
+        """Copies between host and device as calls of their own: `h2d` of the inputs, `d2h` of the output; none where they do not move."""
+        ...
 
 
 def make_arrays(inputs: Sequence[Tensor], seed: int) -> list[NDArray]:
@@ -59,6 +72,50 @@ def make_arrays(inputs: Sequence[Tensor], seed: int) -> list[NDArray]:
             array = random.integers(0, 2, entry.shape)
         arrays.append(array.astype("float32" if entry.dtype == "bfloat16" else entry.dtype, copy=False))
     return arrays
+
+
+def input_sets(inputs: Sequence[Tensor]) -> int:
+    """How many sets of inputs the calls take by turns, so that nothing that remembers an input is timed: fewer of very large ones."""
+    size = sum(8 * math.prod(entry.shape) for entry in inputs)
+    return max(1, min(SETS, SETS_BYTES // max(1, size)))
+
+
+class Turns(Generic[T]):
+    """Sets of inputs, one after the other, over and over; the first is that of `make_arrays(inputs, seed)`."""
+
+    def __init__(self, inputs: Sequence[Tensor], seed: int, prepared: Callable[[list[NDArray]], T]) -> None:
+        self.sets = [prepared(make_arrays(inputs, seed + turn)) for turn in range(input_sets(inputs))]
+        self.at = -1
+
+    @property
+    def current(self) -> T:
+        """What the last call got."""
+        return self.sets[max(0, self.at)]
+
+    def next(self) -> T:
+        """What the next call gets."""
+        self.at = (self.at + 1) % len(self.sets)
+        return self.sets[self.at]
+
+
+Arguments = tuple[list[Any], dict[str, Any]]
+
+
+def arguments(inputs: Sequence[Tensor], values: Sequence[Any], first: str | None = None) -> Arguments:
+    """Values as a call takes them: by position, or by name where an input has one.
+
+    Args:
+        first: What the first input is called where nothing else says so.
+    """
+    positional: list[Any] = []
+    named: dict[str, Any] = {}
+    for entry, value in zip(inputs, values, strict=True):
+        name = entry.name or (first if not positional and not named else None)
+        if name is None:
+            positional.append(value)
+        else:
+            named[name] = value
+    return positional, named
 
 
 def flatten(output: Any) -> list[Any]:
@@ -118,13 +175,12 @@ class CallableRunner:
         self.function = function
         self.spec = spec
         self.clock: Clock = WallClock()
-        arrays = make_arrays(spec.inputs, spec.seed)
-        self.positional = [array for entry, array in zip(spec.inputs, arrays, strict=True) if entry.name is None]
-        self.named = {entry.name: array for entry, array in zip(spec.inputs, arrays, strict=True) if entry.name is not None}
+        self.turns = Turns(spec.inputs, spec.seed, lambda arrays: arguments(spec.inputs, arrays))
         self.output: Any = None
 
     def run(self) -> Any:
-        self.output = self.function(*self.positional, **self.named)
+        positional, named = self.turns.next()
+        self.output = self.function(*positional, **named)
         return self.output
 
     def describe(self, count: Count | None) -> Runtime:
@@ -149,6 +205,9 @@ class CallableRunner:
 
     def check(self) -> Check | None:
         return None
+
+    def transfers(self) -> dict[str, Run]:
+        return {}
 
 
 def require_torch(why: str) -> Any:

@@ -16,7 +16,7 @@ from segbench.profiling import macs_onnx, meters
 from segbench.profiling.families import Named
 from segbench.profiling.macs_torch import Count, is_within
 from segbench.profiling.records import Check, Runtime, Split
-from segbench.profiling.runner import Failed, agreement, make_arrays
+from segbench.profiling.runner import Failed, Turns, agreement
 from segbench.profiling.runner_torch import TorchRunner
 from segbench.profiling.spec import Spec, boundary
 from segbench.profiling.timing import Clock, Run, StageTimer, WallClock
@@ -43,7 +43,8 @@ class GraphRunner:
         self.source = source
         self.clock: Clock = WallClock()
         model = macs_onnx.load(path)
-        self.feed = _feed(model, spec)
+        self.turns = Turns(spec.inputs, spec.seed, lambda arrays: _feed(model, spec, arrays))
+        self.feed = self.turns.current
         self.graph = macs_onnx.with_input_shapes(model, {name: array.shape for name, array in self.feed.items()})
         if tensors := boundary(spec.backbone):
             if source is not None:
@@ -59,6 +60,7 @@ class GraphRunner:
         began = self.clock.now()
         self.loading_memory = meters.peak_memory(load_and_run)
         self.first_call = self.clock.now() - began
+        self.agreed = None if source is None else agreement(self.output, source.output, "torch eager")  # both of the first inputs
 
     def session(self, path: Path) -> Callable[[Feed], list[NDArray]]:
         """A call of the graph in a file; feeds hold more than it may take."""
@@ -69,7 +71,7 @@ class GraphRunner:
         return path
 
     def run(self) -> Any:
-        self.output = self.call(self.feed)
+        self.output = self.call(self.turns.next())
         return self.output
 
     def count(self) -> Count:
@@ -124,9 +126,10 @@ class GraphRunner:
         return calls
 
     def check(self) -> Check | None:
-        if self.source is None:
-            return None
-        return agreement(self.output, self.source.output, "torch eager")
+        return self.agreed
+
+    def transfers(self) -> dict[str, Run]:
+        return {}  # inputs and outputs are on the host: a call holds the copies
 
 
 class OnnxRuntimeRunner(GraphRunner):
@@ -289,7 +292,7 @@ def _providers(ort: Any, spec: Spec) -> list[str]:
     return list(dict.fromkeys([name, "CPUExecutionProvider"]))
 
 
-def _feed(model: Any, spec: Spec) -> Feed:
+def _feed(model: Any, spec: Spec, arrays: Sequence[NDArray]) -> Feed:
     """Arrays by the graph's input names, in its order where the spec gives none.
 
     Raises:
@@ -304,7 +307,6 @@ def _feed(model: Any, spec: Spec) -> Feed:
             hint="one --input NAME=SHAPE for each",
         )
     left = [name for name in names if name not in {entry.name for entry in spec.inputs}]
-    arrays = make_arrays(spec.inputs, spec.seed)
     feed = {}
     for entry, array in zip(spec.inputs, arrays, strict=True):
         name = entry.name if entry.name in names else left.pop(0)

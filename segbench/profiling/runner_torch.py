@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from numpy.typing import NDArray
+
 from segbench.errors import ConfigError, InputError
 from segbench.profiling import macs_torch
 from segbench.profiling.families import Named, kind_of
 from segbench.profiling.macs_torch import Count, is_within
 from segbench.profiling.records import Check, Runtime, Split
-from segbench.profiling.runner import Failed, make_arrays, require_torch
+from segbench.profiling.runner import Arguments, Failed, Turns, agreement, arguments, flatten, require_torch
 from segbench.profiling.spec import Spec
 from segbench.profiling.targets import Loaded
 from segbench.profiling.timing import Clock, Run, StageTimer, WallClock
@@ -66,32 +68,27 @@ class TorchRunner:
         self.modules: Sequence[Named] = (
             [Named(path, kind_of(module)) for path, module in self.model.named_modules()] if self.is_module else []
         )
-        self.args, self.kwargs = self._inputs()
+        self.turns = Turns(spec.inputs, spec.seed, self._arguments)
+        self.args, self.kwargs = self.turns.current
         self.function = torch.compile(self.model) if self.compiled else self.model
         self.output: Any = None
 
-    def _inputs(self) -> tuple[list[Any], dict[str, Any]]:
-        arrays = make_arrays(self.spec.inputs, self.spec.seed)
-        positional: list[Any] = []
-        named: dict[str, Any] = {}
-        for entry, array in zip(self.spec.inputs, arrays, strict=True):
-            tensor = self.torch.from_numpy(array).to(self.device)
-            if tensor.is_floating_point():
-                tensor = tensor.to(self.dtype)
-            name = entry.name or (self.loaded.input_name if not positional and not named else None)
-            if name is None:
-                positional.append(tensor)
-            else:
-                named[name] = tensor
-        return positional, named
+    def _arguments(self, arrays: list[NDArray]) -> Arguments:
+        return arguments(self.spec.inputs, [self._tensor(array) for array in arrays], self.loaded.input_name)
+
+    def _tensor(self, array: NDArray) -> Any:
+        tensor = self.torch.from_numpy(array).to(self.device)
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
     def run(self) -> Any:
+        args, kwargs = self.turns.next()
         with self.torch.inference_mode():
-            self.output = self.function(*self.args, **self.kwargs)
+            self.output = self.function(*args, **kwargs)
         return self.output
 
     def _run_eager(self) -> Any:
-        return self.model(*self.args, **self.kwargs)
+        args, kwargs = self.turns.current
+        return self.model(*args, **kwargs)
 
     def describe(self, count: Count | None) -> Runtime:
         torch = self.torch
@@ -193,10 +190,11 @@ class TorchRunner:
     def check(self) -> Check | None:
         if not self.compiled:
             return None
-        from segbench.profiling.runner import agreement
-
         with self.torch.inference_mode():
             return agreement(self.output, self._run_eager(), "torch eager")
+
+    def transfers(self) -> dict[str, Run]:
+        return copies(self.turns.current, self.output, self.device) if self.device.type == "cuda" else {}
 
     def device_memory(self, run: Run) -> dict[str, int]:
         """Bytes of the allocator: what tensors took before a call and at most during it, and what was reserved for them."""
@@ -215,6 +213,12 @@ class TorchRunner:
             "cuda_allocated": cuda.max_memory_allocated(self.device),
             "cuda_reserved": cuda.max_memory_reserved(self.device),
         }
+
+
+def copies(inputs: Any, output: Any, device: Any) -> dict[str, Run]:
+    """Inputs from the host to a device, and an output back; in pageable memory of the host, as a program has its images."""
+    there, here = [value.cpu() for value in flatten(inputs)], flatten(output)
+    return {"h2d": lambda: [value.to(device, copy=True) for value in there], "d2h": lambda: [value.to("cpu", copy=True) for value in here]}
 
 
 def _entering(timer: StageTimer, stage: str) -> Callable[..., None]:

@@ -30,7 +30,7 @@ from segbench.profiling.records import (
     Throughput,
     Workload,
 )
-from segbench.profiling.runner import Failed, Runner, require_output
+from segbench.profiling.runner import Failed, Runner, input_sets, require_output
 from segbench.profiling.spec import Spec, boundary, resolve, up_to
 from segbench.profiling.targets import Loaded
 from segbench.profiling.timing import Policy, StageTimer, Told, alternate, back_to_back, in_situ, measure, warm_up
@@ -72,6 +72,7 @@ class Session:
                 detections=spec.detections or None,
                 scenario="single_stream" if spec.batch == 1 else "multi_stream",
                 seed=spec.seed,
+                input_sets=input_sets(spec.inputs),
             ),
             runtime=self.runtime or Runtime(backend=spec.backend, device=spec.device, requested_dtype=spec.dtype, threads=spec.threads),
             hardware=fingerprint(self.gpu),
@@ -172,6 +173,10 @@ def _measure(session: Session, runner: Runner, spec: Spec, reference: Loaded | N
     session.parts["latency"] = latency = costs.summarise(series, policy, warmup, runner.clock.name, getattr(runner, "first_call", None))
     stages: dict[str, Stage] = {}
     session.parts["stages"] = stages
+    for name, copy in runner.transfers().items():
+        session.enter(name)
+        warm_up(copy, runner.clock, policy)
+        stages[name] = overhead.stage(measure(copy, runner.clock, policy, session.told).samples, "alone", policy.confidence)
     if split is not None:
         session.enter("head and backbone")
         method, ratios, others = _split_latency(session, runner, split, alone, policy, stages)

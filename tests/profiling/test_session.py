@@ -17,7 +17,7 @@ from segbench.profiling.macs_torch import Count
 from segbench.profiling.meters import Disturbance
 from segbench.profiling.overhead import over, share
 from segbench.profiling.records import Model, Runtime, Tensor
-from segbench.profiling.runner import CallableRunner, Failed, require_torch
+from segbench.profiling.runner import CallableRunner, Failed, input_sets, require_torch
 from segbench.profiling.session import Session
 from segbench.profiling.spec import Spec
 from segbench.profiling.statistics import median
@@ -82,6 +82,9 @@ class Scripted:
 
     def check(self):
         return None
+
+    def transfers(self):
+        return {"h2d": lambda: self.clock.pass_time(2 * MS), "d2h": lambda: self.clock.pass_time(3 * MS)}
 
 
 def measured(runner: Scripted, looks=(QUIET, QUIET), **changes):
@@ -267,9 +270,36 @@ def test_a_plain_callable():
 
 
 def test_equal_inputs_for_every_backend():
-    arrays = [CallableRunner(lambda x: x, spec_of()).positional[0] for _ in range(2)]
-    assert np.array_equal(*arrays)
-    assert not np.array_equal(arrays[0], CallableRunner(lambda x: x, spec_of(seed=1)).positional[0])
+    first = [CallableRunner(lambda x: x, spec_of()).run() for _ in range(2)]
+    assert np.array_equal(*first)
+    assert not np.array_equal(first[0], CallableRunner(lambda x: x, spec_of(seed=1)).run())
+
+
+def test_what_remembers_its_inputs_is_not_timed_by_its_memory():
+    remembered = {}
+
+    def model(image):
+        return remembered.setdefault(image.tobytes(), image * 2)
+
+    record = session.run(spec_of(), loaded=Loaded(model, "model"))
+    assert len(remembered) == record.workload.input_sets == 8
+    runner = CallableRunner(lambda x: x, spec_of())
+    turns = [runner.run().tobytes() for _ in range(16)]
+    assert turns[:8] == turns[8:]
+    assert len(set(turns)) == 8
+
+
+def test_fewer_sets_of_inputs_that_are_large():
+    assert [input_sets([Tensor(shape=(batch, 3, 1024, 1024), dtype="float32")]) for batch in (1, 4, 64)] == [8, 5, 1]
+    assert input_sets([Tensor(shape=(), dtype="float32")]) == 8
+
+
+def test_copies_between_host_and_device_are_stages():
+    record = measured(Scripted(1.0))
+    assert record.stages["h2d"].p50 == 2 * MS
+    assert record.stages["d2h"].p50 == 3 * MS
+    assert record.stages["h2d"].method == "alone"
+    assert record.throughput.scenario == "offline"
 
 
 @pytest.mark.parametrize("output", [None, [], {}, "text", 3.0])

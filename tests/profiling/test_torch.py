@@ -8,6 +8,7 @@ import pytest
 
 from segbench.errors import ConfigError, InputError
 from segbench.profiling import Policy, profile
+from segbench.profiling.runner_torch import copies
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -115,6 +116,28 @@ def test_what_a_cpu_cannot_do():
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="CUDA"):
             quick(nets.Net(), device="cuda:0")
+
+
+def test_copies_move_the_inputs_there_and_the_output_back():
+    image, output = torch.ones(1, 3, 4, 4), {"out": torch.zeros(2), "more": [torch.ones(3)]}
+    moved = copies(([image], {"scale": torch.ones(2)}), output, torch.device("cpu"))
+    there, back = moved["h2d"](), moved["d2h"]()
+    assert [tuple(value.shape) for value in there] == [(1, 3, 4, 4), (2,)]
+    assert [value.tolist() for value in back] == [[0, 0], [1, 1, 1]]
+    assert there[0].data_ptr() != image.data_ptr()
+    assert not {"h2d", "d2h"} & set(quick(nets.Net()).stages)  # on the CPU nothing moves
+
+
+def test_calls_take_other_inputs_by_turns():
+    seen = []
+
+    class Seeing(nets.Net):
+        def forward(self, image):
+            seen.append(image.sum().item())
+            return super().forward(image)
+
+    record = quick(Seeing())
+    assert record.workload.input_sets == len(set(seen)) == 8
 
 
 @pytest.mark.parametrize(
