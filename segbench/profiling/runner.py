@@ -17,7 +17,6 @@ from segbench.profiling.records import Check, Runtime, Split, Tensor
 from segbench.profiling.spec import Spec
 from segbench.profiling.timing import Clock, Run, StageTimer, WallClock
 
-
 SETS = 8
 """Sets of inputs that calls take by turns."""
 
