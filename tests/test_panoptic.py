@@ -142,6 +142,16 @@ def test_thousands_of_segments_take_the_sorted_path():
     assert table.sum() == 3600
 
 
+@pytest.mark.parametrize("ids", [np.arange(1, 4001) << 24, np.arange(1, 4001) << 40, -np.arange(1, 4001), np.arange(1, 4001) * 255])
+def test_thousands_of_ids_that_share_bits(ids):
+    values = ids.repeat(3)
+    many = {int(key): (0, False, 3) for key in ids}
+    one = {7: (0, False, -1)}
+    counts = segment_pairs(sample(0, [np.full(len(values), 7)], one, "int64"), sample(0, [values], many, "int64"))
+    assert counts.whole
+    assert counts.table[1:-1].tolist() == [[0, 3, 0]] * len(ids)
+
+
 def test_wide_runs_and_long_rows():
     gt = np.zeros((5, 1000), np.int64)
     gt[1:4, 37:901] = 70000

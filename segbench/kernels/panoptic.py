@@ -18,6 +18,10 @@ BLOCK = 64
 """Bytes compared at once: two AVX2 registers, or one of AVX-512."""
 
 
+MANY_SLOTS = 256
+"""Hash tables beyond this size mix the bits well; with few ids, a bad hash costs less than a good one."""
+
+
 def _vector_operations():
     """Comparison of `BLOCK` unaligned bytes, which Numba has no spelling for."""
     word = ir.IntType(64)
@@ -102,7 +106,11 @@ def _pixel(at, step):
 def _slot(value, slots):
     """Where a value is in a hash table of values and rows, or could be put: an entry whose row is 0 is empty."""
     last = len(slots) - 1
-    at = (value ^ (value >> 8) ^ (value >> 16)) & last
+    at = value ^ (value >> 8) ^ (value >> 16)
+    if last >= MANY_SLOTS:
+        at = ((at ^ (at >> 31)) & 0x7FFFFFFF) * 0x2C1B3C6D
+        at ^= at >> 29
+    at &= last
     while slots[at, 1] != 0 and slots[at, 0] != value:
         at = (at + 1) & last
     return at

@@ -61,5 +61,6 @@ def index_map(sample: PanopticMap, dataset: Dataset) -> NDArray[np.uint16]:
     numbers = np.where(sample.classes == INVALID, _UNLISTED, np.where(kept, np.cumsum(kept), VOID))
     indices = np.concatenate(([VOID], numbers, [_UNLISTED])).astype(np.uint16)
     found = np.empty(len(values) // step, np.uint16)
-    index_segments(values, step, sample.void, sample.segment_ids, hash_table(len(sample.segment_ids)), indices, found)
+    ids = np.ascontiguousarray(sample.segment_ids, np.int64)
+    index_segments(values, step, sample.void, ids, hash_table(len(ids)), indices, found)
     return found.reshape(size_of(sample))

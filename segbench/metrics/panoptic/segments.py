@@ -84,13 +84,14 @@ def segment_pairs(pred: PanopticMap, gt: PanopticMap) -> Counts:
     """How the segments of two maps of one size overlap."""
     (gt_bytes, step), (pred_bytes, pred_step) = pixel_bytes(gt), pixel_bytes(pred)
     listed: tuple[Listed, Listed] = (gt.void, gt.segment_ids), (pred.void, pred.segment_ids)
-    if (len(gt.segment_ids) + 2) * (len(pred.segment_ids) + 2) > MAX_TABLE:
-        return _sorted_pairs(id_values(gt), id_values(pred), *((_as_read(gt, step)), _as_read(pred, pred_step)))
-    if step != pred_step:
-        gt_bytes, pred_bytes = (id_values(sample).view(np.uint8) for sample in (gt, pred))
-        listed = _as_read(gt, step), _as_read(pred, pred_step)
-        step = 8
-    return count_pairs(gt_bytes, pred_bytes, step, *listed)
+    large = (len(gt.segment_ids) + 2) * (len(pred.segment_ids) + 2) > MAX_TABLE
+    if not large and step == pred_step:
+        return count_pairs(gt_bytes, pred_bytes, step, *listed)
+    listed = _as_read(gt, step), _as_read(pred, pred_step)
+    gt_values, pred_values = id_values(gt), id_values(pred)
+    if large:
+        return _sorted_pairs(gt_values, pred_values, *listed)
+    return count_pairs(gt_values.view(np.uint8), pred_values.view(np.uint8), 8, *listed)
 
 
 def _as_read(sample: PanopticMap, step: int) -> Listed:
@@ -101,7 +102,7 @@ def count_pairs(gt: NDArray[np.uint8], pred: NDArray[np.uint8], step: int, gt_li
     """The same of maps given as bytes, `step` a pixel."""
     from segbench.kernels.panoptic import count_segment_pairs
 
-    (gt_void, gt_ids), (pred_void, pred_ids) = gt_listed, pred_listed
+    (gt_void, gt_ids), (pred_void, pred_ids) = ((void, np.ascontiguousarray(ids, np.int64)) for void, ids in (gt_listed, pred_listed))
     rows, columns = len(gt_ids) + 2, len(pred_ids) + 2
     table, gt_areas, pred_areas = np.zeros((rows, columns), np.int64), np.zeros(rows, np.int64), np.zeros(columns, np.int64)
     slots = hash_table(max(rows, columns), 2)
