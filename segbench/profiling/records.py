@@ -54,7 +54,6 @@ class Workload(Base, kw_only=True):
     detections: list[Count] | None = None
     scenario: str = "single_stream"
     seed: int = 0
-    input_sets: Annotated[Count, Meta(description="so many random inputs were taken by turns")] = 1
 
 
 class Runtime(Base, kw_only=True):
@@ -137,6 +136,7 @@ class Latency(Base, kw_only=True):
     first_call: Annotated[Nanoseconds | None, Meta(description="cold start: the first call, of graph runtimes with loading")] = None
     warmup_runs: Count | None = None
     steady: bool | None = None
+    input_sets: Annotated[Count, Meta(description="so many random inputs were taken by turns")] = 1
 
 
 class Stage(Base, kw_only=True):

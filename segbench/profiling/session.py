@@ -72,7 +72,6 @@ class Session:
                 detections=spec.detections or None,
                 scenario="single_stream" if spec.batch == 1 else "multi_stream",
                 seed=spec.seed,
-                input_sets=input_sets(spec.inputs),
             ),
             runtime=self.runtime or Runtime(backend=spec.backend, device=spec.device, requested_dtype=spec.dtype, threads=spec.threads),
             hardware=fingerprint(self.gpu),
@@ -171,6 +170,7 @@ def _measure(session: Session, runner: Runner, spec: Spec, reference: Loaded | N
     session.enter("latency")
     series = measure(runner.run, runner.clock, policy, session.told)
     session.parts["latency"] = latency = costs.summarise(series, policy, warmup, runner.clock.name, getattr(runner, "first_call", None))
+    latency.input_sets = input_sets(spec.inputs)
     stages: dict[str, Stage] = {}
     session.parts["stages"] = stages
     for name, copy in runner.transfers().items():

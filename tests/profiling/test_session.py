@@ -282,7 +282,7 @@ def test_what_remembers_its_inputs_is_not_timed_by_its_memory():
         return remembered.setdefault(image.tobytes(), image * 2)
 
     record = session.run(spec_of(), loaded=Loaded(model, "model"))
-    assert len(remembered) == record.workload.input_sets == 8
+    assert len(remembered) == record.latency.input_sets == 8
     runner = CallableRunner(lambda x: x, spec_of())
     turns = [runner.run().tobytes() for _ in range(16)]
     assert turns[:8] == turns[8:]

@@ -137,7 +137,7 @@ def test_calls_take_other_inputs_by_turns():
             return super().forward(image)
 
     record = quick(Seeing())
-    assert record.workload.input_sets == len(set(seen)) == 8
+    assert record.latency.input_sets == len(set(seen)) == 8
 
 
 @pytest.mark.parametrize(
