@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from segbench import limits
 from segbench.errors import ConfigError, MissingDependencyError
 
 NAMES = ("serial", "threads", "processes", "dask")
@@ -19,8 +19,8 @@ OutT = TypeVar("OutT")
 
 
 def available_workers() -> int:
-    """CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPUs this process may use, also in a container that has fewer than the machine."""
+    return limits.cpus()
 
 
 BYTES_PER_PIXEL = 16
@@ -29,9 +29,9 @@ BYTES_PER_PIXEL = 16
 
 def workers_in_memory(pixels: int) -> int:
     """As many workers as there are CPUs; fewer where images of so many pixels, one each, would fill more than half of the memory."""
-    if not hasattr(os, "sysconf"):
+    memory = limits.memory_bytes()
+    if memory is None:
         return available_workers()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(1, min(available_workers(), memory // 2 // (BYTES_PER_PIXEL * max(1, pixels))))
 
 

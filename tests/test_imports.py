@@ -29,7 +29,7 @@ class Group(NamedTuple):
 
 LOW = ("base", "canonical")
 GROUPS = {
-    "base": Group(0, ("errors", "codes", "files"), (), set()),
+    "base": Group(0, ("errors", "codes", "files", "limits"), (), set()),
     "kernels": Group(1, ("kernels.",), (), {"numpy", "numba", "llvmlite"}),
     "canonical": Group(
         2,

@@ -30,7 +30,7 @@ def test_words(pred, gt, words):
 
 def test_workers_fit_into_memory(monkeypatch):
     monkeypatch.setattr(executors, "available_workers", lambda: 64)
-    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**21}.__getitem__)  # 8 GiB
+    monkeypatch.setattr(executors.limits, "memory_bytes", lambda: 2**33)
     assert [executors.workers_in_memory(pixels) for pixels in (0, 2048 * 1024, 2**26, 2**30)] == [64, 64, 4, 1]
 
 
