@@ -32,8 +32,7 @@ def _quotas() -> Iterator[tuple[int, int]]:
         if len(numbers := _numbers(text)) == 2:
             yield numbers[0], numbers[1]
     for quota, period in zip(_texts("cpu", "cpu.cfs_quota_us"), _texts("cpu", "cpu.cfs_period_us"), strict=False):
-        for pair in zip(_numbers(quota), _numbers(period), strict=False):
-            yield pair
+        yield from zip(_numbers(quota), _numbers(period), strict=False)
 
 
 def _numbers(text: str) -> list[int]:
