@@ -95,7 +95,8 @@ def segment_pairs(pred: PanopticMap, gt: PanopticMap) -> Counts:
 
 
 def _as_read(sample: PanopticMap, step: int) -> Listed:
-    return int(as_read(np.int64(sample.void), step)), as_read(sample.segment_ids, step)
+    ids = as_read(np.append(sample.void, sample.segment_ids), step)
+    return int(ids[0]), ids[1:]
 
 
 def count_pairs(gt: NDArray[np.uint8], pred: NDArray[np.uint8], step: int, gt_listed: Listed, pred_listed: Listed) -> Counts:
@@ -125,9 +126,8 @@ def _sorted_pairs(gt: NDArray[np.int64], pred: NDArray[np.int64], gt_listed: Lis
         rows.append(np.where(ids[at] == values, at, len(ids)))
     width = len(pred_listed[1]) + 2
     keys, pixels = np.unique(rows[0] * width + rows[1], return_counts=True)
-    table = np.zeros((len(gt_listed[1]) + 2) * width, np.int64)
-    table[keys] = pixels
-    table = table.reshape(-1, width)
+    table = np.zeros((len(gt_listed[1]) + 2, width), np.int64)
+    table.put(keys, pixels)
     gt_areas, pred_areas = table.sum(1), table.sum(0)
     whole = not any(areas[-1] or not areas[1:-1].all() for areas in (gt_areas, pred_areas))
     return Counts(table, gt_areas, pred_areas, whole)
@@ -200,7 +200,8 @@ def image_segments(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unliste
         gt_areas, pred_areas = table.sum(1), table.sum(0)
         gt, pred = (_without_void(sample, dataset) for sample in (gt, pred))
     cells = table.reshape(-1).nonzero()[0]
-    return ImageSegments(_segments(gt, gt_areas), _segments(pred, pred_areas), *table.shape, cells, table.take(cells))
+    rows, columns = table.shape
+    return ImageSegments(_segments(gt, gt_areas), _segments(pred, pred_areas), rows, columns, cells, table.take(cells))
 
 
 def _segments(sample: PanopticMap, areas: NDArray[np.int64]) -> Segments:
