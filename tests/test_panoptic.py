@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import segbench
 from segbench import evidence as evidences
 from segbench.datasets import Dataset, LabelClass
 from segbench.errors import ComparabilityError, ConfigError, InputError, LabelError, PairingError, ShapeError
@@ -150,6 +151,41 @@ def test_thousands_of_ids_that_share_bits(ids):
     counts = segment_pairs(sample(0, [np.full(len(values), 7)], one, "int64"), sample(0, [values], many, "int64"))
     assert counts.whole
     assert counts.table[1:-1].tolist() == [[0, 3, 0]] * len(ids)
+
+
+def in_memory(values, *ids):
+    return {0: (values, [{"id": key, "category_id": 1} for key in ids])}
+
+
+@pytest.mark.parametrize(("kind", "ids"), [("u1", (257, 258)), ("i1", (257, 258)), ("u2", (65537, 65538)), ("i2", (65537, 65538))])
+def test_ids_that_no_pixel_can_hold_are_not_cut_off(kind, ids):
+    values = np.array([[1, 1, 2, 2]] * 4)
+    fits, cast = in_memory(values, 1, 2), in_memory(values.astype(kind), *ids)
+    for sides in ((cast, fits), (fits, cast)):
+        with pytest.raises(LabelError, match=rf"(?s)beyond {np.iinfo(kind).max}, .*cast to a smaller type"):
+            segbench.evaluate(*sides, dataset=DATASET, task="panoptic")
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "u4", "i2", "i4", "i8"])
+def test_where_0_is_a_segment_no_value_of_a_map_without_a_sign_is_void(kind):
+    highest = int(min(np.iinfo(kind).max, 2**31 - 1))
+    values = np.array([[0, 0, highest, highest]] * 4, kind)
+    both = in_memory(values, 0, highest)
+    assert segbench.evaluate(both, both, dataset=DATASET, task="panoptic").value("panoptic/pq") == 1.0
+    lost = in_memory(values, 0)
+    with pytest.raises(LabelError, match=f"not in the table beside it: {highest}"):
+        segbench.evaluate(lost, lost, dataset=DATASET, task="panoptic")
+    if kind[0] == "i":  # -1 is what a map with a sign says for nothing
+        values = np.array([[0, 0, -1, -1]] * 4, kind)
+        assert segbench.evaluate(in_memory(values, 0), in_memory(values, 0), dataset=DATASET, task="panoptic").value("panoptic/pq") == 1.0
+
+
+def test_ids_are_named_as_the_map_has_them():
+    with pytest.raises(LabelError, match="not in the table beside it: -5"):
+        segbench.evaluate(in_memory(np.array([[1, -5]], np.int32), 1), in_memory(np.array([[1, 1]]), 1), dataset=DATASET, task="panoptic")
+    with pytest.raises(LabelError, match="not in the table beside it: 9223372036854775813"):
+        wide = np.array([[1, 2**63 + 5]], np.uint64)
+        segbench.evaluate(in_memory(wide, 1), in_memory(np.array([[1, 1]]), 1), dataset=DATASET, task="panoptic")
 
 
 def test_wide_runs_and_long_rows():

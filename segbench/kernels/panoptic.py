@@ -125,10 +125,16 @@ def _put(value, row, slots):
 
 
 @register_jitable
+def _as_read(value, mask):
+    """An id as its bytes are read: without a sign. One that the bytes cannot hold stays as it is, and no pixel has it."""
+    return value & mask if value < 0 else value
+
+
+@register_jitable
 def _put_listed(void, ids, mask, slots):
-    _put(void & mask, 1, slots)
+    _put(_as_read(void, mask), 1, slots)
     for i in range(len(ids)):
-        _put(ids[i] & mask, i + 2, slots)
+        _put(_as_read(ids[i], mask), i + 2, slots)
 
 
 @register_jitable
@@ -157,7 +163,7 @@ def count_segment_pairs(gt, pred, step, gt_void, pred_void, gt_ids, pred_ids, sl
 
     Args:
         gt, pred: uint8[N * step], the bytes of both maps.
-        step: Bytes per pixel, 1 to 8. Ids are compared as so many bytes hold them.
+        step: Bytes per pixel, 1 to 8. Negative ids are those that so many bytes read as.
         gt_void, pred_void: What means no segment.
         gt_ids, pred_ids: int64[G] and int64[P], the segments.
         slots: int64[2, M, 2], zero; M a power of two, larger than the number of ids of either side.
@@ -227,7 +233,7 @@ def index_segments(values, step, void, ids, slots, indices, found):
 
     Args:
         values: uint8[N * step].
-        step: Bytes per pixel, 1 to 8. Ids are compared as so many bytes hold them.
+        step: Bytes per pixel, 1 to 8. Negative ids are those that so many bytes read as.
         void: What means no segment.
         ids: int64[S], the segments.
         slots: int64[M, 2], zero; M a power of two, larger than the number of ids.

@@ -9,7 +9,7 @@ from segbench.datasets import Dataset
 from segbench.errors import InputError
 from segbench.evidence import Table
 from segbench.metrics.boundaries import boundary_distance_px
-from segbench.metrics.panoptic.segments import INTERIOR, UNLISTED, VOID, count_pairs, evaluated, hash_table, pixel_bytes, size_of
+from segbench.metrics.panoptic.segments import INTERIOR, UNLISTED, VOID, count_pairs, evaluated, hash_table, listed, pixel_bytes, size_of
 from segbench.samples import INVALID, PanopticMap
 
 LAST_INDEX = 65533
@@ -61,6 +61,6 @@ def index_map(sample: PanopticMap, dataset: Dataset) -> NDArray[np.uint16]:
     numbers = np.where(sample.classes == INVALID, _UNLISTED, np.where(kept, np.cumsum(kept), VOID))
     indices = np.concatenate(([VOID], numbers, [_UNLISTED])).astype(np.uint16)
     found = np.empty(len(values) // step, np.uint16)
-    ids = np.ascontiguousarray(sample.segment_ids, np.int64)
-    index_segments(values, step, sample.void, ids, hash_table(len(ids)), indices, found)
+    void, ids = listed(sample)
+    index_segments(values, step, void, ids, hash_table(len(ids)), indices, found)
     return found.reshape(size_of(sample))

@@ -22,6 +22,9 @@ table beside the map does not list; and, of boundaries, the inside of any segmen
 Listed = tuple[int, NDArray[np.int64]]
 """The void id of a map, and its segments' ids."""
 
+NO_PIXEL = 1 << 62
+"""An id that no map holds."""
+
 MAX_TABLE = 1 << 22
 """Cells of a dense table of segment pairs; beyond, pairs are sorted instead."""
 
@@ -51,8 +54,14 @@ def pixel_bytes(sample: PanopticMap) -> tuple[NDArray[np.uint8], int]:
 
 
 def as_read(ids: NDArray[np.int64], step: int) -> NDArray[np.int64]:
-    """Ids as `step` bytes hold them: without a sign, unless there are eight."""
-    return ids & ((1 << 8 * step) - 1) if step < 8 else ids
+    """Ids as `step` bytes are read: without a sign, unless there are eight. Ids that are too large for them stay as they are."""
+    return np.where(ids < 0, ids & ((1 << 8 * step) - 1), ids) if step < 8 else ids
+
+
+def listed(sample: PanopticMap) -> Listed:
+    """The void id and the segments' ids. No pixel without a sign means -1, whatever its bytes."""
+    void = NO_PIXEL if sample.void < 0 and sample.values.dtype.kind == "u" else sample.void
+    return void, np.ascontiguousarray(sample.segment_ids, np.int64)
 
 
 def id_values(sample: PanopticMap) -> NDArray[np.int64]:
@@ -83,19 +92,18 @@ class Counts(NamedTuple):
 def segment_pairs(pred: PanopticMap, gt: PanopticMap) -> Counts:
     """How the segments of two maps of one size overlap."""
     (gt_bytes, step), (pred_bytes, pred_step) = pixel_bytes(gt), pixel_bytes(pred)
-    listed: tuple[Listed, Listed] = (gt.void, gt.segment_ids), (pred.void, pred.segment_ids)
     large = (len(gt.segment_ids) + 2) * (len(pred.segment_ids) + 2) > MAX_TABLE
     if not large and step == pred_step:
-        return count_pairs(gt_bytes, pred_bytes, step, *listed)
-    listed = _as_read(gt, step), _as_read(pred, pred_step)
+        return count_pairs(gt_bytes, pred_bytes, step, listed(gt), listed(pred))
+    sides = _listed_as_read(gt, step), _listed_as_read(pred, pred_step)
     gt_values, pred_values = id_values(gt), id_values(pred)
     if large:
-        return _sorted_pairs(gt_values, pred_values, *listed)
-    return count_pairs(gt_values.view(np.uint8), pred_values.view(np.uint8), 8, *listed)
+        return _sorted_pairs(gt_values, pred_values, *sides)
+    return count_pairs(gt_values.view(np.uint8), pred_values.view(np.uint8), 8, *sides)
 
 
-def _as_read(sample: PanopticMap, step: int) -> Listed:
-    ids = as_read(np.append(sample.void, sample.segment_ids), step)
+def _listed_as_read(sample: PanopticMap, step: int) -> Listed:
+    ids = as_read(np.append(*listed(sample)), step)
     return int(ids[0]), ids[1:]
 
 
@@ -103,7 +111,7 @@ def count_pairs(gt: NDArray[np.uint8], pred: NDArray[np.uint8], step: int, gt_li
     """The same of maps given as bytes, `step` a pixel."""
     from segbench.kernels.panoptic import count_segment_pairs
 
-    (gt_void, gt_ids), (pred_void, pred_ids) = ((void, np.ascontiguousarray(ids, np.int64)) for void, ids in (gt_listed, pred_listed))
+    (gt_void, gt_ids), (pred_void, pred_ids) = gt_listed, pred_listed
     rows, columns = len(gt_ids) + 2, len(pred_ids) + 2
     table, gt_areas, pred_areas = np.zeros((rows, columns), np.int64), np.zeros(rows, np.int64), np.zeros(columns, np.int64)
     slots = hash_table(max(rows, columns), 2)
@@ -119,8 +127,8 @@ def hash_table(ids: int, *sides: int) -> NDArray[np.int64]:
 def _sorted_pairs(gt: NDArray[np.int64], pred: NDArray[np.int64], gt_listed: Listed, pred_listed: Listed) -> Counts:
     """The same for thousands of segments on both sides: only the pairs that occur are looked at, the table is still whole."""
     rows = []
-    for values, (void, listed) in ((gt, gt_listed), (pred, pred_listed)):
-        ids = np.append(void, listed)
+    for values, side in ((gt, gt_listed), (pred, pred_listed)):
+        ids = np.append(*side)
         order = ids.argsort(kind="stable")
         at = order[np.minimum(np.searchsorted(ids[order], values), len(ids) - 1)]
         rows.append(np.where(ids[at] == values, at, len(ids)))
@@ -186,7 +194,7 @@ def image_segments(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unliste
 
     Raises:
         ShapeError: SB101, the maps differ in size.
-        LabelError: SB110, an unknown category; SB150, map and table list different segments.
+        LabelError: SB110, an unknown category; SB150, map and table list different segments; SB153, ids that no pixel can hold.
     """
     if size_of(pred) != size_of(gt):
         raise mismatch([(_height_width(pred), _height_width(gt), pred.file, gt.file)])
@@ -271,17 +279,29 @@ def check_segments(sample: PanopticMap, role: str, pixels: NDArray[np.int64], da
     """
     if not unlisted and (lost := sample.segment_ids[sample.classes == INVALID]).size:
         raise _refusal(sample, role, "of a category that the data set does not have", lost, "SB110", f"is it {dataset.name}?")
+    values = sample.values
+    highest = np.iinfo(values.dtype).max if values.ndim < 3 else (1 << 8 * values.shape[2]) - 1
+    if not unlisted and (beyond := sample.segment_ids[sample.segment_ids > highest]).size:
+        hint = "was the map cast to a smaller type? Give it as it was"
+        raise _refusal(sample, role, f"with ids beyond {highest}, the largest that its pixels hold", beyond, "SB153", hint)
     if pixels[-1] and not unlisted:
-        listed = np.append(sample.segment_ids, sample.void)
-        strange = np.setdiff1d(id_values(sample), as_read(listed, pixel_bytes(sample)[1]))
-        hint = f"list every segment, or draw what is none with the void id {sample.void}"
-        if np.isin((strange & 255) << 16 | strange & 255 << 8 | strange >> 16, listed).all():
+        ids = np.append(*listed(sample))
+        strange = np.setdiff1d(id_values(sample), as_read(ids, pixel_bytes(sample)[1]))
+        hint = "list every segment"
+        if ids[0] != NO_PIXEL:
+            hint += f", or draw what is none with the void id {sample.void}"
+        if np.isin((strange & 255) << 16 | strange & 255 << 8 | strange >> 16, ids).all():
             hint = "red and blue are swapped: OpenCV writes B, G, R, so reverse the channels before cv2.imwrite"
-        raise _refusal(sample, role, "in the map and not in the table beside it", strange, "SB150", hint)
+        raise _refusal(sample, role, "in the map and not in the table beside it", _as_written(strange, sample), "SB150", hint)
     if not unlisted and np.count_nonzero(pixels[1:-1]) < len(pixels) - 2:
         absent = sample.segment_ids[pixels[1:-1] == 0]
         hint = "leave segments out that other segments cover whole; is it the map of this image?"
         raise _refusal(sample, role, "in the table and not in the map", absent, "SB150", hint)
+
+
+def _as_written(ids: NDArray[np.int64], sample: PanopticMap) -> NDArray:
+    """Ids as the map's type has them, from how its bytes are read."""
+    return ids.astype(sample.values.dtype) if sample.values.ndim < 3 else ids
 
 
 def _refusal(sample: PanopticMap, role: str, what: str, ids: NDArray, code: str, hint: str) -> InputError:
