@@ -183,8 +183,8 @@ def test_where_0_is_a_segment_no_value_of_a_map_without_a_sign_is_void(kind):
 def test_ids_are_named_as_the_map_has_them():
     with pytest.raises(LabelError, match="not in the table beside it: -5"):
         segbench.evaluate(in_memory(np.array([[1, -5]], np.int32), 1), in_memory(np.array([[1, 1]]), 1), dataset=DATASET, task="panoptic")
+    wide = np.array([[1, 2**63 + 5]], np.uint64)
     with pytest.raises(LabelError, match="not in the table beside it: 9223372036854775813"):
-        wide = np.array([[1, 2**63 + 5]], np.uint64)
         segbench.evaluate(in_memory(wide, 1), in_memory(np.array([[1, 1]]), 1), dataset=DATASET, task="panoptic")
 
 
