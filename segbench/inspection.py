@@ -77,13 +77,19 @@ class Inspection:
     problems: list[Problem] = field(default_factory=list)
 
 
-def inspect(path: str | os.PathLike[str], dataset: str | os.PathLike[str] | Dataset | None = None, limit: int | None = None) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str],
+    dataset: str | os.PathLike[str] | Dataset | None = None,
+    limit: int | None = None,
+    maps: str | None = None,
+) -> Inspection:
     """Reads every label file below a path (the first `limit`) and reports; damaged files are problems of the report, not errors.
 
     Args:
         path: A folder or a file of label maps; a panoptic JSON, or the folder of its maps; or a file or folder of instances.
         dataset: A name, a file or a `Dataset` to check the values against; else every preset, or the `dataset.json` beside the path.
         limit: Read only so many files.
+        maps: The folder of the maps that a panoptic JSON describes, where they are not beside it.
 
     Raises:
         FormatError: the path does not exist, or is no place of label files.
@@ -104,7 +110,7 @@ def inspect(path: str | os.PathLike[str], dataset: str | os.PathLike[str] | Data
     if sniff(root)[0] > 0.5:
         from segbench.panoptic_inspection import inspect_panoptic  # what panoptic files need, they alone load
 
-        return inspect_panoptic(found, root, described, limit)
+        return inspect_panoptic(found, root, described, limit, maps)
     instances = _instance_format(root)
     if instances is not None:
         from segbench.instance_inspection import inspect_instances

@@ -16,17 +16,18 @@ from segbench.metrics.panoptic.matching import check_areas, scene
 from segbench.metrics.panoptic.scoring import PanopticAccumulator
 
 
-def inspect_panoptic(found: Inspection, path: Path, described: Dataset | None, limit: int | None) -> Inspection:
+def inspect_panoptic(found: Inspection, path: Path, described: Dataset | None, limit: int | None, maps: str | None = None) -> Inspection:
     """The segments of a panoptic JSON against the pixels of its maps."""
     labels = described or panoptic_json.categories_dataset(path)
     if labels is None:
         raise LabelError("the JSON lists no categories", files=[str(path)], hint="--dataset NAME says what its classes are")
     found.format = panoptic_json.NAME
     try:
-        source = panoptic_json.open_panoptic_json(path, Request("gt", labels))
+        source = panoptic_json.open_panoptic_json(path, Request("gt", labels), maps)
     except InputError as error:
         found.what = "a panoptic JSON that cannot be read"
-        add(found, error.code or "SB150", error.message, [file for _, file in error.files], error.hint, error.count)
+        hint = (error.hint or "").replace("--gt-maps", "--maps")  # there is one side only
+        add(found, error.code or "SB150", error.message, [file for _, file in error.files], hint or None, error.count)
         return found
     accumulator = PanopticAccumulator(labels)
     sizes: Counter[str] = Counter()

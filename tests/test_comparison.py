@@ -492,6 +492,8 @@ def test_folders_that_are_no_runs(run, runs, tmp_path):
     (tmp_path / "profile.json").write_text('{"schema": "segbench.profiles/1"}', encoding="utf-8")
     code, _, err = run(tmp_path / "profile.json", runs / "model_b")
     assert (code, "profiles are compared two at a time" in err) == (2, True)
+    code, _, err = run(tmp_path / "profile.json", tmp_path / "nowhere.json")
+    assert (code, "no such file" in err, "nowhere.json" in err) == (3, True, True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "result.json").write_text("{}", encoding="utf-8")
     for name in ("evidence.npz", "dataset.json"):

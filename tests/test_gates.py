@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from segbench.comparison.rows import mark
 from segbench.errors import ConfigError, FormatError
 from segbench.gates import Acknowledgement, Gate, Policy, Tolerance, config, judge, status_of
 from segbench.gates.rules import braces, level
@@ -55,6 +56,18 @@ def test_the_truth_table(numbers, statuses, mode):
     delta, low, high = numbers
     mirrored = row(-delta, -high, -low)
     assert one(Gate(MIOU, max_rise=pt("1pt"), mode=mode), mirrored, higher=False).status == expected
+
+
+@pytest.mark.parametrize(
+    ("baseline", "higher", "status", "shown"),
+    [(0.5, True, "failed", "!"), (0.0, True, "passed", "x"), (0.0, False, "failed", "!"), (None, True, "skipped", "=")],
+)
+def test_a_value_that_vanishes(baseline, higher, status, shown):
+    # a class of nothing but false alarms has 0 with them and no value without: no loss
+    gone = Difference(baseline, None, None, None, None, None, None, None, None)
+    rule = {"max_drop" if higher else "max_rise": pt("1pt")}
+    assert one(Gate("panoptic/pq/sand", **rule), gone, higher=higher).status == status
+    assert mark(gone, higher, 0.95) == shown
 
 
 def test_a_regression_needs_its_p_value_too():

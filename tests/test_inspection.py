@@ -115,6 +115,13 @@ def test_panoptic_files(tmp_path):
         assert found.what.endswith("4 segments of 2 classes, 2 crowds")
         assert (found.files, found.read, found.sizes, found.values) == (2, 2, {"6x4": 2}, {"car": 24, "road": 12})
         assert not found.problems
+    away = tmp_path / "far" / "away"
+    away.parent.mkdir()
+    (tmp_path / "gt").rename(away)
+    (lost,) = inspect(path).problems
+    assert "--maps DIR" in lost.hint
+    assert inspect(path, maps=str(away)).read == 2
+    away.rename(tmp_path / "gt")
     document["annotations"][0] = {
         "image_id": 1,
         "file_name": "1.png",

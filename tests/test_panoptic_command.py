@@ -267,3 +267,17 @@ def test_another_task_is_named(files, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["message"] == "this is COCO panoptic JSON and RGB PNG maps, for the task panoptic and not for semantic"
     assert "--task all" in told["hint"]
+
+
+def test_tables_of_a_narrow_terminal_cut_no_number_and_no_id(files, capsys, monkeypatch):
+    folder, _, run = files
+    monkeypatch.setattr("segbench.cli.console.stdout.__defaults__", (True, 80))
+    sides = str(folder / "pred.json"), str(folder / "gt.json")
+    assert run("-o", str(folder / "run")) == 0
+    capsys.readouterr()
+    assert cli.run(["evaluate", *sides, "-q"]) == 0
+    assert cli.run(["explain", "panoptic/pq", "--run", str(folder / "run")]) == 0
+    shown = capsys.readouterr().out
+    assert "panoptic/parsing_covering" in shown
+    assert "\u2026" not in shown
+    assert max(map(len, shown.splitlines()[1:])) <= 80

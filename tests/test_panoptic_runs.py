@@ -129,11 +129,14 @@ def test_where_quality_is_lost_is_told_of_a_stored_run(random_run, tmp_path, cap
         causes = sum(value for name, value in row.items() if name.startswith(("miss_", "false_")))
         assert causes + row["segmentation"] == pytest.approx(row["loss"], abs=1e-12)
     assert sum(size["tp"] for size in told["sizes"].values()) == sum(row["tp"] for row in result.per_class)
+    lost = {
+        name.partition("_")[2] for row in told["classes"] for name, value in row.items() if value and name.startswith(("miss_", "false_"))
+    }
     assert cli.run(["explain", "panoptic/pq", "--run", run]) == 0
     shown = capsys.readouterr().out
     pq = result.value("panoptic/pq")
     assert f"mean {100 * pq:.2f} {100 * (1 - pq):.2f}" in " ".join(shown.split())
-    assert "hallucinated" in shown
+    assert {cause.replace("hallucinated", "invented") for cause in lost} <= set(shown.replace("wrong class", "wrong_class").split())
     assert "large, from 9216 px" in shown
     assert cli.run(["explain", "panoptic/sq", "--run", run]) == 2
     assert "--protocol NAME" in capsys.readouterr().err

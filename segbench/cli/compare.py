@@ -75,6 +75,7 @@ def compare(runs: tuple[str, ...], lint: bool, as_json: bool, no_ci: bool, **giv
             raise click.UsageError("of profiles there is the table or --json; reports and badges are of runs")
         return _profiles(runs, options, given["any_hardware"], as_json)
     if any(profiles):
+        _check_there(runs)
         raise click.UsageError("profiles are compared two at a time, and not with runs")
     if as_json and "-" in reports:
         raise click.UsageError("--json has stdout for itself: name a file in place of -")
@@ -94,6 +95,15 @@ def compare(runs: tuple[str, ...], lint: bool, as_json: bool, no_ci: bool, **giv
         for comparison in comparisons:
             show(comparison)
     return exit_code(comparisons)
+
+
+def _check_there(runs: tuple[str, ...]) -> None:
+    """What is not there is neither a run nor a profile."""
+    from segbench.errors import FormatError
+
+    for path in runs:
+        if not Path(path).exists():
+            raise FormatError("no such file", files=[path], hint="check the path")
 
 
 def _profiles(runs: tuple[str, ...], options: Options, any_hardware: bool, as_json: bool) -> int:

@@ -179,7 +179,7 @@ def _summary(task: TaskResult) -> Table:
         summary.add_column(f"{family} %" if len(families) > 1 else "%", justify="right")
         if intervals:
             summary.add_column(f"{100 * intervals[0]['level']:g} % interval", justify="right")
-    summary.add_column("id", style="dim")
+    summary.add_column("id", style="dim", no_wrap=True, min_width=max(len(name) for name in task.metrics))  # it is to be typed
     for name in names:
         ids = [f"{family}/{name}" for family in families]
         first = known.get(ids[0])
@@ -230,7 +230,17 @@ TITLES = {
     "support": "support (px)",
     "is_thing": "kind",
 }
-TITLES |= {"pq": "PQ", "sq": "SQ", "rq": "RQ", "tp": "TP", "fp": "FP", "fn": "FN", "num_gt": "gt", "num_pred": "pred"}
+TITLES |= {
+    "pq": "PQ",
+    "sq": "SQ",
+    "rq": "RQ",
+    "boundary_pq": "Boundary PQ",
+    "tp": "TP",
+    "fp": "FP",
+    "fn": "FN",
+    "num_gt": "gt",
+    "num_pred": "pred",
+}
 TITLES |= {
     f"{family}_{name}": f"{family} {name.upper()}" for family in ("segm", "bbox", "boundary") for name in ("ap", "ap50", "ap75", "ar100")
 }

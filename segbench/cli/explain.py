@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from segbench.results import Result
 
 
+HEADS = {"wrong_class": "wrong class", "hallucinated": "invented"}
+"""Causes of errors in short words: nine columns of numbers fit into 80 characters."""
+
+ADDED = "segbench evaluate ... --metrics adds metrics"
+
+
 @click.command()
 @click.argument("metric", required=False)
 @click.option(
@@ -73,7 +79,9 @@ def _explain_run(metric: str | None, run_folder: str | None, protocol: str | Non
     name = find(metric).id if metric else next(metric for task in result.tasks.values() for metric in task.metrics)
     task = next((task for task, scored in result.tasks.items() if name in scored.metrics), None)
     if task is None:
-        raise ConfigError(f"this run holds no {name}", hint="segbench evaluate ... --metrics adds metrics")
+        other = name.partition("/")[0] not in result.tasks
+        hint = "segbench evaluate ... --task all scores panoptic files as labels and instances too" if other else ADDED
+        raise ConfigError(f"this run holds no {name}", hint=hint)
     if not protocol:
         if name != "panoptic/pq":
             raise ConfigError(f"{name} of a run is explained against another protocol", hint="add --protocol NAME")
@@ -126,17 +134,27 @@ def _explain_losses(result: Result, as_json: bool) -> None:
         click.echo(json.dumps({"schema": "segbench.losses/1", "metric": "panoptic/pq", "classes": budget, "sizes": sizes}))
         return
     causes = tuple(dict.fromkeys((*MISSES, *FALSE)))
-    listing = table("where PQ is lost, points of each class")
-    for head in ("class", "PQ", "lost", "outlines", *(cause.replace("_", " ") for cause in causes)):
-        listing.add_column(head, justify="left" if head == "class" else "right")
-    rows = [
-        [row["pq"], row["loss"], row["segmentation"], *(row.get(f"miss_{cause}", 0.0) + row.get(f"false_{cause}", 0.0) for cause in causes)]
-        for row in budget
-    ]
-    for row, values in zip(budget, rows, strict=True):
-        listing.add_row(escape(row["name"]), *map(percent, values))
-    if rows:
-        listing.add_row("mean", *(percent(sum(column) / len(rows)) for column in zip(*rows, strict=True)), style="bold")
+    losses = {
+        row["name"]: [
+            row["pq"],
+            row["loss"],
+            row["segmentation"],
+            *(row.get(f"miss_{cause}", 0.0) + row.get(f"false_{cause}", 0.0) for cause in causes),
+        ]
+        for row in sorted(budget, key=lambda row: -row["loss"])
+    }
+    heads = ["PQ", "lost", "outlines", *(HEADS.get(cause, cause) for cause in causes)]
+    shown = [at for at in range(len(heads)) if at < 3 or any(values[at] for values in losses.values())]
+    listing = table("where PQ is lost, points of each class; the largest loss first")
+    listing.collapse_padding = True
+    listing.add_column("class", no_wrap=True)
+    for at in shown:
+        listing.add_column(heads[at], justify="right", min_width=max(map(len, heads[at].split())))
+    for name, values in losses.items():
+        listing.add_row(escape(name), *(percent(values[at]) for at in shown))
+    if losses:
+        means = [sum(column) / len(losses) for column in zip(*losses.values(), strict=True)]
+        listing.add_row("mean", *(percent(means[at]) for at in shown), style="bold")
     stdout().print(listing)
     listing = table("by size, %")
     for head in ("segments", "PQ", "SQ", "RQ", "TP", "FP", "FN"):

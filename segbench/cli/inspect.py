@@ -19,15 +19,16 @@ SHOWN_VALUES = 24
 @click.command()
 @click.argument("path")
 @click.option("--dataset", metavar="NAME|FILE", help="Check the values against this data set.")
+@click.option("--maps", metavar="DIR", help="Folder of the maps that a panoptic JSON describes.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Read only the first N files.")
 @click.option("--strict", is_flag=True, help="Exit 3 where anything is wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def inspect(path: str, dataset: str | None, limit: int | None, strict: bool, as_json: bool) -> int:
+def inspect(path: str, dataset: str | None, maps: str | None, limit: int | None, strict: bool, as_json: bool) -> int:
     """What PATH holds: format, sizes, id histogram, which data set it fits, and what is wrong with it."""
     from segbench import datasets
     from segbench.inspection import inspect as run
 
-    found = run(path, datasets.load(dataset) if dataset else None, limit)
+    found = run(path, datasets.load(dataset) if dataset else None, limit, maps)
     if as_json:
         click.echo(json.dumps({"schema": "segbench.inspection/1", **dataclasses.asdict(found)}))
     else:

@@ -141,7 +141,7 @@ def _pairs(first: Profiles, second: Profiles, any_hardware: bool) -> tuple[dict[
         raise ComparabilityError(
             "the profiles measured no workload in common",
             files=[(role, place) for role, side in zip(("baseline", "candidate"), sides, strict=True) for place in list(side)[:SHOWN]],
-            hint="profile both with the same --input, --batch, --device, --backend and --threads",
+            hint="profile both with the same --input, --batch, --post, --device, --backend and --threads",
         )
     notes = [
         f"only in the {role}: {place}"

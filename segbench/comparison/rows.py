@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from segbench.comparison.checks import name
 from segbench.errors import ConfigError
 from segbench.gates import Outcome, Policy, status_of
-from segbench.gates.judging import significant
+from segbench.gates.judging import significant, value_lost
 from segbench.results import Result
 from segbench.significance.paired import Difference
 
@@ -125,7 +125,7 @@ class Comparison:
 
 def mark(difference: Difference, higher: bool, confidence: float) -> str:
     """`+` better, `-` worse, `~` within chance, `=` the same, `x` only in one of the results, `!` has no value any more."""
-    if difference.baseline is not None and difference.candidate is None:
+    if value_lost(difference, higher):
         return "!"
     if difference.delta is None:
         return "=" if difference.baseline is None and difference.candidate is None else "x"

@@ -144,12 +144,18 @@ def _limit(gate: Gate, metric: str, row: Difference, limit: float, least: bool) 
     return Outcome(gate, metric, rule, "passed" if fine else "failed", f"{metric} {word} {_points(row.candidate)}")
 
 
+def value_lost(row: Difference, higher: bool) -> bool:
+    """Whether a metric lost its value. Not a loss: a class of nothing but false alarms is worth 0, and without them has no value."""
+    return row.baseline is not None and row.candidate is None and not (higher and row.baseline == 0)
+
+
 def _change(gate: Gate, metric: str, row: Difference, policy: Policy, higher: bool, tolerance: Tolerance, rule: str) -> Outcome:
     if row.baseline is None:
         told = "has no value in either run" if row.candidate is None else "had no value in the baseline"
         return Outcome(gate, metric, rule, "skipped" if row.candidate is None else "passed", f"{metric} {told}")
     if row.candidate is None or row.delta is None:
-        return Outcome(gate, metric, rule, "failed", f"{metric} has no value any more; it was {_points(row.baseline)}")
+        told = f"{metric} has no value any more; it was {_points(row.baseline)}"
+        return Outcome(gate, metric, rule, "failed" if value_lost(row, higher) else "passed", told)
     sign = 1 if higher else -1
     gain = sign * row.delta
     allowed = tolerance.of(row.baseline)

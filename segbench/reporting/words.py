@@ -98,9 +98,10 @@ def doubts(comparison: Comparison) -> list[str]:
 
 
 def tally(rows: list[Row]) -> str:
-    """`3 worse, 1 better of 19`."""
-    worse, better = (sum(row.mark == mark for row in rows) for mark in "-+")
-    return f"{worse} worse, {better} better of {len(rows)}"
+    """`3 worse, 1 better of 19`, of those that have a value in either run."""
+    worse, better = (sum(row.mark in marks for row in rows) for marks in ("-!", "+"))
+    known = sum(row.difference.baseline is not None or row.difference.candidate is not None for row in rows)
+    return f"{worse} worse, {better} better of {known}"
 
 
 def moved(rows: list[Row]) -> list[Row]:
