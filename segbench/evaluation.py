@@ -25,6 +25,7 @@ from segbench.opening import (
     asked_metrics,
     asked_protocols,
     check_exists,
+    check_lengths,
     check_numbers,
     check_pairing,
     known_by_name,
@@ -130,6 +131,7 @@ def evaluate(
     metrics = (*asked_metrics(metrics), *(("analysis",) if analysis else ()))
     check_numbers(limit, workers, layout, threshold)
     check_exists(predictions, ground_truth)
+    check_lengths(predictions, ground_truth, missing)
     chosen, pred_format, gt_format_found = told_formats(predictions, ground_truth, task, None if adapter else format, gt_format)
     if analysis and chosen != "instance":
         hint = "segbench explain panoptic/pq --run RUN_DIR, of a run written with -o" if chosen == "panoptic" else "leave it out"

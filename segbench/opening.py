@@ -69,6 +69,24 @@ def check_exists(*values: Any) -> None:
         raise FormatError("no such file or folder", files=gone, hint="check the path; predictions come first, ground truth second")
 
 
+def check_lengths(predictions: Any, ground_truth: Any, missing: str) -> None:
+    """Refuses lists of different lengths: they are paired by position, and where something is missing nobody knows what.
+
+    Args:
+        missing: What the user says of missing predictions; where that is said, lists may end early.
+
+    Raises:
+        PairingError: SB130, they differ.
+    """
+    lists = [value for value in (predictions, ground_truth) if isinstance(value, list | tuple)]
+    if len(lists) == 2 and (len(lists[0]) > len(lists[1]) or (len(lists[0]) < len(lists[1]) and missing == "auto")):
+        raise PairingError(
+            f"a list of {counted(len(lists[0]), 'prediction')} for a list of {counted(len(lists[1]), 'ground truth')}",
+            hint="lists are paired by position; pass {id: sample} where some are missing",
+            code="SB130",
+        )
+
+
 def told_formats(
     predictions: Any, ground_truth: Any, task: str, pred_name: str | None, gt_name: str | None
 ) -> tuple[str, Format | None, Format | None]:

@@ -536,3 +536,13 @@ def test_files_read_ahead_come_in_order_and_a_bad_one_does_not_hide_those_before
             seen.extend(len(data) for data in disk.read_ahead([*paths[:4], str(tmp_path / "none.bin"), *paths[4:]], 1000))
         assert caught.value.files[0][1].endswith("none.bin")
         assert seen == [3, 5, 200, 7]
+
+
+def test_lists_of_different_lengths_are_refused():
+    maps = [np.zeros((2, 2), np.uint8)] * 2
+    for sides in ((maps, maps[:1]), (maps[:1], maps)):
+        with pytest.raises(PairingError, match=r"(?s)a list of .*paired by position"):
+            segbench.evaluate(*sides, num_classes=2, task="semantic")
+    with pytest.raises(PairingError):
+        segbench.evaluate(maps, maps[:1], num_classes=2, missing="skip")
+    assert segbench.evaluate(maps[:1], maps, num_classes=2, missing="skip").images["count"] == 1
