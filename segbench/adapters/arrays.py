@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from segbench.adapters.base import Format, Layout, Request
 from segbench.adapters.label_arrays import channels, labels_from_array
 from segbench.datasets import Dataset
-from segbench.errors import ConfigError, FormatError, SegbenchError, ShapeError
+from segbench.errors import ConfigError, FormatError, PairingError, SegbenchError, ShapeError
 from segbench.samples import ImageId, LabelMap, ValueMap
 
 NAME = "array"
@@ -133,9 +133,7 @@ def open_arrays(value: Any, request: Request) -> ArrayLabels:
     if isinstance(value, str | PathLike):
         raise ConfigError(f"format {NAME} is for values in memory", hint="leave it out: the formats of files are recognised")
     if isinstance(value, Mapping):
-        items: Mapping = value
-        for key in value:
-            plain_id(key)
+        items: Mapping = by_plain_ids(value, request.role)
     elif isinstance(value, list | tuple) and not (value and np.isscalar(value[0])):
         items = dict(enumerate(value))
     else:
@@ -155,10 +153,46 @@ def plain_id(image_id: Any) -> ImageId:
         ConfigError: neither.
     """
     if isinstance(image_id, str):
-        return image_id
-    if isinstance(image_id, bool) or not hasattr(image_id, "__index__"):
-        raise ConfigError(f"an image id is a whole number or text, not {image_id!r}", hint="such as the name of its file")
-    return operator.index(image_id)
+        return str.__str__(image_id)
+    try:
+        if isinstance(image_id, bool | np.bool_):
+            raise TypeError
+        return operator.index(image_id)
+    except TypeError:
+        raise ConfigError(f"an image id is a whole number or text, not {image_id!r}", hint="such as the name of its file") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Renamed(Mapping):
+    """A mapping under other keys; its values are still made when they are asked for."""
+
+    values_of: Mapping
+    names: Mapping[ImageId, Any]
+
+    def __getitem__(self, key: ImageId) -> Any:
+        return self.values_of[self.names[key]]
+
+    def __iter__(self) -> Iterator[ImageId]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def by_plain_ids(samples: Mapping, role: str) -> Mapping[ImageId, Any]:
+    """Samples in memory by their image ids as those are kept.
+
+    Raises:
+        ConfigError: a key that is no image id.
+        PairingError: SB120, two keys that are one id.
+    """
+    names: dict[ImageId, Any] = {}
+    for key in samples:
+        plain = plain_id(key)
+        if plain in names:
+            raise PairingError(f"two image ids in memory are one, {plain!r}", files=[(role, repr(key))], code="SB120")
+        names[plain] = key
+    return samples if all(type(key) in (int, str) for key in names.values()) else Renamed(samples, names)
 
 
 def array_meaning(dataset: Dataset, id_space: str | None) -> ValueMap:

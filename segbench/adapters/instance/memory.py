@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench.adapters.arrays import by_plain_ids
 from segbench.adapters.base import Format, Request
 from segbench.adapters.instance.coco_categories import class_indices, ids_of_names
 from segbench.adapters.instance.coco_masks import COUNTS, counts_of_array, counts_of_polygons, counts_of_runs, decode, packed_counts
@@ -360,9 +361,10 @@ def open_instances(value: Any, request: Request) -> Any:
 
     if not isinstance(value, Mapping) or {"images", "annotations"} <= value.keys():
         return open_memory(value, request, request.role)
-    keys = canonical(list(value))
+    samples = by_plain_ids(value, request.role)
+    keys = canonical(list(samples))
     said = f"{len(keys)} images of instances in memory, {request.id_space or 'label'} ids of {request.dataset.name}"
-    return MemoryInstances(ARRAYS.name, said, keys, value, request.dataset, request.role, request.id_space)
+    return MemoryInstances(ARRAYS.name, said, keys, samples, request.dataset, request.role, request.id_space)
 
 
 ARRAYS = Format(

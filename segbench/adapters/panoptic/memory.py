@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.adapters.arrays import as_numpy
+from segbench.adapters.arrays import as_numpy, by_plain_ids
 from segbench.adapters.base import Format, Request
 from segbench.adapters.panoptic.tables import Row, SegmentRows, SegmentTables, segment_row, tables_of
 from segbench.datasets import Dataset
@@ -102,7 +102,7 @@ def open_panoptic_arrays(value: Any, request: Request) -> PanopticArrays:
         FormatError: an item that is neither.
         LabelError: as `tables_of`.
     """
-    items: Mapping[ImageId, Any] = value if isinstance(value, Mapping) else dict(enumerate(value))
+    items = by_plain_ids(value, request.role) if isinstance(value, Mapping) else dict(enumerate(value))
     maps, voids = {}, {}
     lengths: list[int] = []
     listed: list[Row] = []
