@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import IntEnum
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import segbench
 from segbench.datasets import Dataset, LabelClass, simple
-from segbench.errors import ConfigError, PairingError, SegbenchError
+from segbench.errors import ConfigError, FormatError, LabelError, PairingError, SegbenchError, ShapeError
 
 DATASET = Dataset(name="d", tasks=("panoptic",), classes=(LabelClass(id=10, name="a", isthing=True),))
 IDS = np.array([[1, 1, 2, 2]] * 4)
@@ -103,3 +104,70 @@ def test_mappings_that_read_when_asked_are_still_asked_one_by_one():
     result = segbench.evaluate(lazy, {3: LABELS}, dataset=simple(1), missing="skip", intervals=False)
     assert result.evidences["semantic"].images.ids == (3,)
     assert set(lazy.asked) == {3}
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0), (0,), (0, 4, 3), (4, 0, 3)], ids=str)
+def test_maps_without_pixels_are_refused(shape):
+    empty = (np.zeros(shape, np.uint8), [])
+    for pred, gt, role in ((empty, TRUTH, "pred"), (TRUTH, empty, "gt"), (empty, empty, "gt")):
+        for options in ({}, {"resize": "nearest"}):
+            with pytest.raises(ShapeError, match=r"an empty array, of shape .* holds no segments") as caught:
+                evaluated([pred], [gt], **options)
+            assert caught.value.files == [("file", f"{role} map 0")]
+        with pytest.raises(ShapeError, match="an empty array"):
+            segbench.accumulator("panoptic", DATASET).add(pred, gt)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", 1.7),
+        ("id", "1"),
+        ("id", True),
+        ("id", float("nan")),
+        ("category_id", 10.9),
+        ("category_id", "10"),
+        ("iscrowd", "0"),
+        ("iscrowd", 0.5),
+        ("isthing", "yes"),
+        ("isthing", [1]),
+        ("area", "8"),
+    ],
+)
+def test_fields_of_segments_are_numbers(field, value):
+    table = [segments(1)[0], {"id": 2, "category_id": 10, field: value}]
+    with pytest.raises(LabelError, match=f"the {field} of a segment is no (whole )?number: ") as caught:
+        evaluated({"street": (IDS, table)}, {"street": TRUTH})
+    assert repr(value)[:8] in caught.value.message
+    assert caught.value.code == "SB153"
+    assert caught.value.files == [("file", "pred map 'street', segment 2 of its table")]
+
+
+def test_a_segment_without_its_fields_names_the_image():
+    with pytest.raises(LabelError, match="not described by id and category_id") as caught:
+        evaluated({"street": (IDS, [{"id": 1}])}, {"street": TRUTH})
+    assert (caught.value.code, caught.value.files) == ("SB150", [("file", "pred map 'street', segment 1 of its table")])
+
+
+def crowded(value):
+    """How many crowds a ground truth has whose second segment says this of itself."""
+    gt = (IDS, [segments(1)[0], {"id": 2.0, "category_id": np.float32(10), "iscrowd": value, "isthing": np.True_}])
+    result = evaluated([TRUTH], [gt], intervals=False)
+    table = result.evidences["panoptic"].rows("segments")
+    return int(table["crowd"][table["side"] == 0].sum())
+
+
+@pytest.mark.parametrize(
+    ("value", "crowds"), [(1, 1), (True, 1), (np.True_, 1), (np.int8(1), 1), (1.0, 1), (0, 0), (2, 0), (-1, 0), (None, 0), (False, 0)]
+)
+def test_crowds_in_memory_are_those_of_the_json(value, crowds):
+    assert crowded(value) == crowds
+
+
+def test_half_floats_warn_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = evaluated([(IDS.astype(np.float16), segments(1, 2))], [TRUTH], intervals=False)
+    assert result.value("panoptic/pq") == 1.0
+    with pytest.raises(FormatError, match="not segment ids"):
+        evaluated([(np.full((4, 4), np.inf, np.float16), segments(1, 2))], [TRUTH])

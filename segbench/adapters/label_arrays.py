@@ -51,8 +51,7 @@ def labels_from_array(
     """
     files = [file] if file else []
     values = np.asarray(array)
-    if not values.size:
-        raise ShapeError(f"an empty array, of shape {values.shape}, holds no labels", files=files)
+    check_pixels(values, "labels", files)
     kind = values.dtype.kind
     if kind not in "biuf":
         raise FormatError(f"an array of type {values.dtype} holds no labels", files=files, hint="give integers, or float scores")
@@ -76,6 +75,16 @@ def labels_from_array(
             hint="give one (height, width) array of class ids per image",
         )
     return _canonical_labels(values, files)
+
+
+def check_pixels(values: NDArray, what: str, files: Sequence[str]) -> None:
+    """Refuses an array that holds nothing.
+
+    Raises:
+        ShapeError: an axis of length 0.
+    """
+    if not values.size:
+        raise ShapeError(f"an empty array, of shape {values.shape}, holds no {what}", files=files, hint="give one value per pixel")
 
 
 def _canonical_labels(values: NDArray, files: Sequence[str]) -> NDArray:

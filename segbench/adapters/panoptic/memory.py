@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from segbench.adapters.arrays import as_numpy, by_plain_ids
 from segbench.adapters.base import Format, Request
+from segbench.adapters.label_arrays import check_pixels
 from segbench.adapters.panoptic.tables import Row, SegmentRows, SegmentTables, segment_row, tables_of
 from segbench.datasets import Dataset
 from segbench.errors import FormatError, ShapeError, counted
@@ -74,10 +75,11 @@ def id_array(value: Any, what: str) -> NDArray:
     """A map of segment ids: integers (H, W) or (N,), or 8-bit colours (H, W, 3) whose bytes are the id.
 
     Raises:
-        FormatError, ShapeError: neither.
+        FormatError, ShapeError: neither, or no pixel.
     """
     array = as_numpy(value, what)
-    if array.dtype.kind == "f" and array.size and (array == np.floor(array)).all() and np.abs(array).max() < 2**31:
+    check_pixels(array, "segments", [what])
+    if array.dtype.kind == "f" and (array == np.floor(array)).all() and float(np.abs(array).max()) < 2**31:
         array = array.astype(np.int32)  # transformers gives a float map of -1 where nothing was found
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
@@ -100,7 +102,7 @@ def open_panoptic_arrays(value: Any, request: Request) -> PanopticArrays:
 
     Raises:
         FormatError: an item that is neither.
-        LabelError: as `tables_of`.
+        LabelError: as `segment_row` and `tables_of`.
     """
     items = by_plain_ids(value, request.role) if isinstance(value, Mapping) else dict(enumerate(value))
     maps, voids = {}, {}
@@ -113,7 +115,7 @@ def open_panoptic_arrays(value: Any, request: Request) -> PanopticArrays:
         if segments is None:
             segments = _divided(id_array(ids, what), request.dataset, what)
         contiguous = contiguous and all("category_id" not in row for row in segments if isinstance(row, Mapping))
-        rows = [segment_row(row) for row in segments]
+        rows = [segment_row(row, f"{what}, segment {number} of its table") for number, row in enumerate(segments, 1)]
         maps[key] = ids
         voids[key] = _void(id_array(ids, what), rows)
         lengths.append(len(rows))
@@ -159,7 +161,7 @@ def _divided(values: NDArray, dataset: Dataset, what: str) -> list[dict[str, int
 
 def _void(values: NDArray, rows: Sequence[Row]) -> int:
     """0, or -1 where 0 is a segment, or where the map says -1 for nothing."""
-    negative = values.dtype.kind == "i" and values.size > 0 and values.min() < 0
+    negative = values.dtype.kind == "i" and values.min() < 0
     return -1 if negative or any(row[0] == 0 for row in rows) else 0
 
 

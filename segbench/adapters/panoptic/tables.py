@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -298,18 +300,61 @@ def stated_area(area: float | None) -> int:
 Row = tuple[int, int, int, bool, bool | None]
 
 
-def segment_row(row: Any) -> Row:
+def segment_row(row: Any, what: str) -> Row:
     """(id, category, stated area, crowd, thing) of a segment in memory: a mapping with `id` and `category_id` or `label_id`.
 
+    Args:
+        what: What it is called in messages.
+
     Raises:
-        LabelError: SB150, a field is missing or no number.
+        LabelError: SB150, no such mapping; SB153, a field that is no whole number.
     """
     try:
-        label = row["category_id"] if "category_id" in row else row["label_id"]
-        return int(row["id"]), int(label), stated_area(row.get("area")), bool(row.get("iscrowd", 0)), as_bool(row.get("isthing"))
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
+        label = "category_id" if "category_id" in row else "label_id"
+        needed = {"id": row["id"], label: row[label]}
+        area, crowd, thing = row.get("area"), row.get("iscrowd"), row.get("isthing")
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise LabelError(
             f"a segment is not described by id and category_id: {row!r}"[:200],
+            files=[what],
             hint='each one is {"id": 7, "category_id": 3}, and may have area and iscrowd',
             code="SB150",
         ) from error
+    key, category = (_whole(value, name, what, flag=False) for name, value in needed.items())
+    stated = None if area is None else _number(area, "area", what)
+    crowded = crowd is not None and _whole(crowd, "iscrowd", what) == 1
+    return key, category, stated_area(stated), crowded, None if thing is None else bool(_whole(thing, "isthing", what))
+
+
+def _whole(value: Any, name: str, what: str, flag: bool = True) -> int:
+    """A field as an integer, of any type that holds a whole number.
+
+    Args:
+        flag: Whether it may be True or False.
+    """
+    if type(value) is int:
+        return value
+    number = _number(value, name, what)
+    if number != int(number) or (isinstance(value, bool | np.bool_) and not flag):
+        raise _no_number(value, name, "whole number", what)
+    return int(number)
+
+
+def _number(value: Any, name: str, what: str) -> int | float:
+    """A field as a number; text is none."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    try:
+        number = math.nan if isinstance(value, str | bytes | bytearray) else float(value)
+    except Exception:  # code of a framework, or of the user
+        number = math.nan
+    if not math.isfinite(number):
+        raise _no_number(value, name, "number", what)
+    return number
+
+
+def _no_number(value: Any, name: str, kind: str, what: str) -> LabelError:
+    hint = "id and category_id are whole numbers, iscrowd and isthing 0 or 1, area a number of pixels"
+    return LabelError(f"the {name} of a segment is no {kind}: {value!r}"[:200], files=[what], hint=hint, code="SB153")
