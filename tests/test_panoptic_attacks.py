@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from enum import IntEnum
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 import segbench
-from segbench.datasets import Dataset, LabelClass, simple
-from segbench.errors import ConfigError, FormatError, LabelError, PairingError, SegbenchError, ShapeError
+from segbench import cli
+from segbench.datasets import Dataset, LabelClass, simple, to_json
+from segbench.errors import ConfigError, FormatError, InputError, LabelError, PairingError, SegbenchError, ShapeError
 
 DATASET = Dataset(name="d", tasks=("panoptic",), classes=(LabelClass(id=10, name="a", isthing=True),))
 IDS = np.array([[1, 1, 2, 2]] * 4)
@@ -118,6 +120,22 @@ def test_maps_without_pixels_are_refused(shape):
             segbench.accumulator("panoptic", DATASET).add(pred, gt)
 
 
+@pytest.mark.parametrize("shape", [(0, 8), (8, 0), ()], ids=str)
+def test_array_files_without_pixels_are_refused(tmp_path, shape, capsys):
+    dataset = Dataset(name="d", tasks=("panoptic",), label_divisor=1000, classes=DATASET.classes)
+    (tmp_path / "d.json").write_text(to_json(dataset))
+    for side, values in (("gt", np.full((6, 8), 10001, np.int32)), ("preds", np.zeros(shape, np.int32))):
+        (tmp_path / side).mkdir()
+        np.save(tmp_path / side / "a.npy", values)
+    for sides in (("preds", "gt"), ("gt", "preds")):
+        folders = [str(tmp_path / side) for side in sides]
+        command = ["evaluate", *folders, "--dataset", str(tmp_path / "d.json"), "--format", "panoptic-divided"]
+        assert cli.run([*command, "--gt-format", "panoptic-divided"]) == 3
+        said = capsys.readouterr().err
+        assert (f"an empty array, of shape {shape}, holds no segments" if shape else "this one is a single number of int32") in said
+        assert "a.npy" in said
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -171,3 +189,22 @@ def test_half_floats_warn_of_nothing():
     assert result.value("panoptic/pq") == 1.0
     with pytest.raises(FormatError, match="not segment ids"):
         evaluated([(np.full((4, 4), np.inf, np.float16), segments(1, 2))], [TRUTH])
+
+
+def test_negative_ids_of_files_say_what_to_do(tmp_path):
+    dataset = Dataset(name="d", tasks=("panoptic",), label_divisor=1000, classes=DATASET.classes)
+    np.save(tmp_path / "a.npy", np.array([[-1, 10001]], np.int32))
+    with pytest.raises(LabelError, match="the map holds -1, which is no id") as caught:
+        segbench.evaluate(tmp_path / "a.npy", tmp_path / "a.npy", dataset=dataset, format="panoptic-divided", gt_format="panoptic-divided")
+    assert caught.value.code == "SB153"
+    assert "void" in caught.value.hint
+
+
+def test_annotations_without_a_file_name_say_so(tmp_path):
+    (tmp_path / "gt").mkdir()
+    document = {"annotations": [{"image_id": 142238, "segments_info": segments(1)}], "categories": [{"id": 10, "name": "a", "isthing": 1}]}
+    (tmp_path / "gt.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match="not there: 1 of 1 panoptic map; 1 annotation without a file_name") as caught:
+        segbench.evaluate(tmp_path / "gt.json", tmp_path / "gt.json")
+    assert caught.value.code == "SB156"
+    assert "file_name" in caught.value.hint

@@ -22,6 +22,7 @@ from segbench import files as disk
 from segbench.adapters import png
 from segbench.adapters.base import Format, Request
 from segbench.adapters.images import read_labels
+from segbench.adapters.label_arrays import check_pixels
 from segbench.adapters.panoptic.folder import HEAD, check_shared, existing, json_of, looks_panoptic, map_folder, relative_name
 from segbench.adapters.panoptic.tables import SegmentRows, SegmentTables, as_bool, stated_area, tables_of
 from segbench.datasets import Dataset, LabelClass
@@ -129,6 +130,7 @@ def id_map(data: bytes, path: str) -> NDArray[np.uint8]:
         FormatError: SB154, the image is not RGB; SB164, transparency; SB165, 16-bit RGB; SB160, damaged.
     """
     values = png.decode(data, path) if data[:8] == png.SIGNATURE else read_labels(path)
+    check_pixels(values, "segments", [path])
     if values.ndim != 3 or values.shape[2] not in (3, 4):
         raise FormatError(
             "a panoptic map must be an RGB image whose colours are the segment ids; this one has one channel",
@@ -184,7 +186,8 @@ def open_panoptic_json(path: Path, request: Request, folder: str | os.PathLike |
     names = [relative_name(row.file_name, row.image_id, json_path) for row in content.annotations]
     folder = folder or request.maps
     root = Path(folder) if folder is not None else map_folder(json_path, names, "--maps" if request.role == "pred" else "--gt-maps")
-    names = existing(root, names, json_path, request)
+    unnamed = {name for row, name in zip(content.annotations, names, strict=True) if not row.file_name}
+    names = existing(root, names, json_path, request, unnamed)
     rows = _rows(content.annotations, names, json_path)
     categories = {row.id: row.name for row in content.categories}
     tables, space = tables_of(rows, request, str(json_path), categories, unknown=unknown)

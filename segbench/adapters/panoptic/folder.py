@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from segbench import files as disk
@@ -70,8 +70,15 @@ def _variant(folder: Path, name: str) -> list[str]:
     return [item for item in dict.fromkeys((name, str(PurePosixPath(name).with_suffix(".png")))) if os.path.isfile(folder / item)]
 
 
-def existing(root: Path, names: Sequence[str], json_path: Path, request: Request) -> list[str]:
-    """The names under which the maps exist."""
+def existing(root: Path, names: Sequence[str], json_path: Path, request: Request, unnamed: Collection[str] = ()) -> list[str]:
+    """The names under which the maps exist.
+
+    Args:
+        unnamed: Those that no table states: they were made of image ids.
+
+    Raises:
+        FormatError: SB156, maps that are not there.
+    """
     try:
         present = set(os.listdir(root)) if root.is_dir() else set()
     except OSError as error:
@@ -85,8 +92,10 @@ def existing(root: Path, names: Sequence[str], json_path: Path, request: Request
         variants = [item for item in _variant(root, name) if item.endswith(".png")] or _variant(root, name)
         (found if variants else missing).append(variants[0] if variants else name)
     if missing:
+        guessed = sum(name in unnamed for name in missing)
+        why = f"; {counted(guessed, 'annotation')} without a file_name, so IMAGE_ID.png was looked for" if guessed else ""
         raise FormatError(
-            f"not there: {len(missing)} of {counted(len(names), 'panoptic map')}",
+            f"not there: {len(missing)} of {counted(len(names), 'panoptic map')}{why}",
             files=[(request.role, str(json_path)), *(("map", str(root / name)) for name in missing[:SHOWN])],
             count=len(missing),
             hint="write one PNG for every annotation, under its file_name",

@@ -22,6 +22,7 @@ from segbench import files as disk
 from segbench.adapters import png
 from segbench.adapters.base import Format, Request
 from segbench.adapters.images import read_labels
+from segbench.adapters.label_arrays import check_pixels
 from segbench.adapters.label_files import ARRAY, PNG, TIFF, listed, stem_of
 from segbench.adapters.pairing import unique_keys
 from segbench.datasets import Dataset, spaces_holding
@@ -182,10 +183,13 @@ def map_values(path: str, encoding: str) -> NDArray:
 
     Raises:
         FormatError: SB154, another kind of image than the encoding; SB160, damaged.
+        ShapeError: no pixel.
+        LabelError: SB153, a negative id.
     """
     if encoding == "points":
         return _points(path)
     values = read_labels(path)
+    check_pixels(values, "segments", [path])
     if values.ndim == 3 and values.dtype == np.uint8 and values.shape[2] == 2:
         values = np.concatenate((values, np.zeros((*values.shape[:2], 1), np.uint8)), 2)  # .npy of class and instance
     if encoding in CHANNEL_MAPS and values.ndim == 3 and values.shape[2] == 4 and (values[..., 3] == 255).all():
@@ -193,7 +197,7 @@ def map_values(path: str, encoding: str) -> NDArray:
     channels = {"channels": 3, "two-channel": 3, "bitmask": 4}.get(encoding)
     right = values.ndim == 3 and values.shape[2] == channels and values.dtype == np.uint8 if channels else values.ndim == 2
     if not right or values.dtype.kind not in "iu":
-        shape = "x".join(map(str, values.shape))
+        shape = "x".join(map(str, values.shape)) or "a single number"
         needed = f"8-bit image with {channels} channels" if channels else "image with one channel"
         raise FormatError(
             f"a {encoding} map must be an {needed}; this one is {shape} of {values.dtype}",
@@ -205,8 +209,13 @@ def map_values(path: str, encoding: str) -> NDArray:
         raise FormatError(
             "an 8-bit image cannot hold class * divisor + instance", files=[path], hint="save 16 or 32 bits per pixel", code="SB163"
         )
-    if values.size and values.dtype.kind == "i" and values.min() < 0:
-        raise LabelError(f"the map holds {values.min()}, which is no id", files=[path], code="SB153")
+    if values.dtype.kind == "i" and values.min() < 0:
+        raise LabelError(
+            f"the map holds {values.min()}, which is no id",
+            files=[path],
+            hint="ids begin at 0; draw pixels of no segment with a value that means void in the data set",
+            code="SB153",
+        )
     return values
 
 
