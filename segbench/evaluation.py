@@ -25,6 +25,7 @@ from segbench.opening import (
     asked_metrics,
     asked_protocols,
     check_exists,
+    check_left,
     check_lengths,
     check_numbers,
     check_pairing,
@@ -176,6 +177,7 @@ def evaluate(
     if missing == "empty" and pairing.missing:
         partner = {gt_key: pred_key for pred_key, gt_key in pairs}
         pairs = [(partner.get(key), key) for key in gt.keys]
+    check_left(pairs, predictions, pred, ground_truth, gt)
     pairs = pairs[:limit]
     if cluster is not None:  # a mistake is better told now than after the work
         from segbench.significance.units import labels_of

@@ -325,6 +325,24 @@ def check_pairing(pairing: Pairing, pred: Source, gt: Source, missing: str, stri
     return warnings
 
 
+def check_left(pairs: Sequence[Any], predictions: Any, pred: Source, ground_truth: Any, gt: Source) -> None:
+    """Refuses to evaluate nothing, where every image without a prediction was to be left out.
+
+    Raises:
+        PairingError: SB130.
+    """
+    if pairs:
+        return
+    sides = ("pred", predictions, pred), ("gt", ground_truth, gt)
+    raise PairingError(
+        f"no prediction for any of {counted(len(gt.keys), 'ground truth')}: nothing is left to evaluate",
+        files=[(role, source.said if is_memory(value) else str(value)) for role, value, source in sides],
+        count=len(gt.keys),
+        hint="give predictions, or pass --missing empty (counts all that the ground truth holds as missed)",
+        code="SB130",
+    )
+
+
 def _overlooked(pred: Source, missing: Sequence[Any]) -> str:
     """What the folder of predictions holds under the name of a missing one, for a message."""
     look = getattr(pred, "overlooked", None)

@@ -48,6 +48,8 @@ def mismatch(found: Sequence[tuple[Size, Size, str, str]]) -> ShapeError:
     pred, gt, _, _ = found[0]
     what = looks_like(pred, gt) if len(pred) == len(gt) == 2 else "of other axes"
     hint = "export at full size, or pass --resize nearest (floor(i*s)) or nearest-exact (Pillow)"
+    if len(pred) != len(gt):
+        hint = "give both as images (height, width), or both as points (N,)"
     if what.startswith("transposed"):
         hint = "save labels as (height, width), and load images without rotating them"
     shown = [item for row in found[:SHOWN] for item in (("pred", row[2]), ("gt", row[3])) if item[1]]

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import segbench
 from segbench import cli
@@ -134,6 +135,44 @@ def test_array_files_without_pixels_are_refused(tmp_path, shape, capsys):
         said = capsys.readouterr().err
         assert (f"an empty array, of shape {shape}, holds no segments" if shape else "this one is a single number of int32") in said
         assert "a.npy" in said
+
+
+@pytest.mark.parametrize("ids", [IDS, IDS[..., None] * np.array([1, 0, 0])], ids=["ids", "colours"])
+def test_points_and_images_are_not_resized_to_one_another(ids):
+    image = (ids.astype(np.uint8), segments(1, 2))
+    points = (IDS.reshape(-1), segments(1, 2))
+    for pred, gt, sizes in ((points, image, "16 vs 4x4"), (image, points, "4x4 vs 16")):
+        with pytest.raises(ShapeError, match=f"differ in size: {sizes}; the prediction is of other axes") as caught:
+            evaluated([pred], [gt], resize="nearest")
+        assert caught.value.code == "SB101"
+        assert "--resize" not in caught.value.hint
+
+
+@pytest.mark.parametrize("task", ["panoptic", "all", "semantic", "instance"])
+def test_skipping_everything_leaves_nothing_to_evaluate(tmp_path, task, capsys):
+    (tmp_path / "gt").mkdir()
+    Image.fromarray((IDS[..., None] * np.array([1, 0, 0])).astype(np.uint8)).save(tmp_path / "gt" / "1.png")
+    document = {"annotations": [{"image_id": 1, "file_name": "1.png", "segments_info": segments(1, 2)}]}
+    categories = [{"id": 10, "name": "a", "isthing": 1}]
+    if task in ("panoptic", "all"):
+        pred, gt = {"annotations": [], "categories": categories}, document | {"categories": categories}
+    else:
+        annotation = {"id": 1, "image_id": 1, "category_id": 10, "iscrowd": 0, "area": 4, "bbox": [0, 0, 2, 2]}
+        annotation["segmentation"] = [[0, 0, 2, 0, 2, 2, 0, 2]]
+        pred = []
+        gt = {"images": [{"id": 1, "height": 4, "width": 4}], "annotations": [annotation], "categories": categories}
+    if task == "semantic":
+        with pytest.raises(PairingError, match="no prediction for any of 1 ground truth") as caught:
+            segbench.evaluate({}, {1: LABELS}, dataset=simple(2), task="semantic", missing="skip")
+        assert caught.value.code == "SB130"
+        return
+    (tmp_path / "gt.json").write_text(json.dumps(gt))
+    (tmp_path / "pred.json").write_text(json.dumps(pred))
+    assert cli.run(["evaluate", str(tmp_path / "pred.json"), str(tmp_path / "gt.json"), "--task", task, "--missing", "skip"]) == 3
+    said = capsys.readouterr().err
+    assert "no prediction for any of 1 ground truth: nothing is left to evaluate [SB130]" in said
+    assert "pred.json" in said
+    assert "--missing empty" in said
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from segbench.evidence import Evidence, Table
 from segbench.metrics.base import Scores
 from segbench.protocols import RuleSet
 from segbench.registry import Registry
+from segbench.sizes import mismatch
 
 TASKS = Registry(
     "task",
@@ -57,7 +58,14 @@ def void_like(task: str, gt: Any) -> Any:
 
 
 def resized_to(task: str, pred: Any, gt: Any, rule: str) -> Any:
-    """A prediction at the size of its ground truth; unchanged where it has that size."""
+    """A prediction at the size of its ground truth; unchanged where it has that size.
+
+    Raises:
+        ShapeError: SB101, points and an image.
+    """
+    ours, theirs = (sample.values.shape[:2] for sample in (pred, gt))
+    if len(ours) != len(theirs):
+        raise mismatch([(ours, theirs, pred.file, gt.file)])
     return _module(task).resized_to(pred, gt, rule)
 
 
