@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from segbench.errors import ConfigError, FormatError, InputError, counted
 from segbench.metrics.panoptic.segments import check_segments, segment_pairs
 from segbench.opening import check_exists, open_side, resolved_dataset, told_formats
 from segbench.samples import ImageId, PanopticMap
+from segbench.storage import made_folder, write_all
 
 Progress = Callable[[int, int], None]
 
@@ -39,7 +42,7 @@ def convert(
     say: Callable[[str], None] = lambda text: None,
     progress: Progress = lambda done, total: None,
 ) -> Path:
-    """Writes predictions as COCO panoptic: a JSON, and the maps in the folder of its name.
+    """Writes predictions as COCO panoptic: a JSON, and the maps in the folder of its name; whole, or nothing.
 
     Args:
         source: Panoptic predictions of any format; with `instances`, semantic label maps.
@@ -58,6 +61,8 @@ def convert(
     """
     if Path(target).suffix.lower() != ".json":
         raise ConfigError(f"the target must be a JSON file, not {str(target)!r}", hint="name it NAME.json; the maps go to NAME/")
+    if Path(target).is_dir():
+        raise ConfigError(f"the target {str(target)!r} is a folder", hint="name a file, which is written beside its folder of maps")
     check_exists(source, *(() if instances is None else (instances,)))
     task = "panoptic" if instances is None else "semantic"
     role: Role = "gt" if ground_truth else "pred"
@@ -78,11 +83,24 @@ def convert(
         say(things.said)
         samples = _merged(opened, things, labels, overlap, stuff_area_px, confidence, say)
     try:
-        return write_coco_panoptic(_named(samples, opened.keys, progress), labels, target)
+        with _whole(Path(target)) as draft:
+            write_coco_panoptic(_named(samples, opened.keys, progress), labels, draft)
+        return Path(target)
     except OSError as error:
         raise InputError(
             f"the panoptic files cannot be written: {error.strerror or error}", files=[str(target)], hint="choose another TARGET"
         ) from error
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Where to write a JSON and its folder of maps; they take their places when all are written, or none does."""
+    folder = target.with_suffix("")
+    with made_folder(folder), TemporaryDirectory(prefix=".segbench-", dir=folder) as draft:  # renaming needs the disk of the maps
+        path = Path(draft) / target.name
+        yield path
+        maps: dict[Path, bytes | Path] = {folder / item.name: item for item in path.with_suffix("").iterdir()}
+        write_all({**maps, target: path.read_bytes()}, index=target)
 
 
 def _check_target(target: Path, source: Any, opened: Any) -> None:

@@ -94,17 +94,28 @@ def made_folder(path: Path) -> Iterator[None]:
         raise
 
 
-def write_all(files: Mapping[Path, bytes]) -> None:
-    """Writes files, all or none: under temporary names first, then renamed. What stood there before comes back on an error."""
-    hidden = {path: (_beside(path, "tmp"), _beside(path, "old")) for path in files}
-    renamed: list[Path] = []
+def write_all(files: Mapping[Path, bytes | Path], index: Path | None = None) -> None:
+    """Writes files, all or none: under temporary names first, then renamed. What stood there before comes back on an error.
+
+    Args:
+        files: What they are to hold; or a finished file on the same disk, which is moved.
+        index: The one that names the others. What stood there goes first, so that even a process that is killed leaves no index of files
+            of which some are old and some new.
+    """
+    hidden = {path: (data if isinstance(data, Path) else _beside(path, "tmp"), _beside(path, "old")) for path, data in files.items()}
+    renamed: dict[Path, None] = {}
     try:
         for path, data in files.items():
-            hidden[path][0].write_bytes(data)
+            if not isinstance(data, Path):
+                hidden[path][0].write_bytes(data)
+        if index is not None and index.is_file():
+            _keep(index, hidden[index][1])
+            renamed[index] = None
+            index.unlink()
         for path in files:
             if path.is_file():
                 _keep(path, hidden[path][1])
-            renamed.append(path)
+            renamed[path] = None
             hidden[path][0].replace(path)
     except BaseException:
         for path in renamed:

@@ -146,3 +146,77 @@ def test_unknown_kinds_stay_unknown(parts):
     document = json.loads(convert(source, parts / "kinds.json", dataset=dataset).read_text())
     assert "isthing" not in document["categories"][0]
     assert segbench.evaluate(parts / "kinds.json", source, dataset=dataset).value("panoptic/pq_things") is None
+
+
+def contents(folder):
+    """Every file below a folder, hidden ones too, with its bytes; folders as None."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+def interrupted(done, total):
+    if done == 1:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["fresh", "existing"])
+@pytest.mark.parametrize("how", ["unreadable", "interrupted", "full disk"])
+def test_a_target_is_whole_or_as_it_was(parts, how, again, monkeypatch):
+    options = {"instances": parts / "results.json", "dataset": parts / "mini.json", "stuff_area_px": 1}
+    target, source = parts / "new" / "out.json", parts / "labels"
+    if again:
+        convert(parts / "labels", target, confidence=0.85, **options)
+        (target.parent / "out" / "notes.txt").write_text("mine")
+    raised = InputError
+    if how == "unreadable":
+        source, options = convert(source, parts / "source.json", **options), {}
+        second = parts / "source" / "000000000002.png"
+        second.write_bytes(second.read_bytes()[:60])
+    elif how == "interrupted":
+        options["progress"], raised = interrupted, KeyboardInterrupt
+    else:
+        replace = Path.replace
+
+        def full(self, goal):
+            if Path(goal) == target and "tmp" in self.name:
+                raise OSError(28, "No space left on device")
+            return replace(self, goal)
+
+        monkeypatch.setattr(Path, "replace", full)
+    before = contents(parts)
+    with pytest.raises(raised):
+        convert(source, target, **options)
+    assert contents(parts) == before
+
+
+def test_what_else_lies_in_the_folder_of_the_maps_stays(parts):
+    options = {"instances": parts / "results.json", "dataset": parts / "mini.json", "stuff_area_px": 1}
+    convert(parts / "labels", parts / "out.json", **options)
+    first = contents(parts / "out")
+    (parts / "out" / "notes.txt").write_text("mine")
+    convert(parts / "labels", parts / "out.json", confidence=0.85, **options)
+    second = contents(parts / "out")
+    assert second.pop("notes.txt") == b"mine"
+    assert first.keys() == second.keys() == {"000000000001.png", "000000000002.png"}
+    assert all(first[name] != second[name] for name in first)
+    with pytest.raises(ConfigError, match="is a folder"):
+        (parts / "b.json").mkdir()
+        convert(parts / "labels", parts / "b.json", **options)
+
+
+def test_a_killed_conversion_leaves_no_json_of_mixed_maps(parts, monkeypatch):
+    """At every rename of the last step the JSON is not there, or all that it names is its own."""
+    options = {"instances": parts / "results.json", "dataset": parts / "mini.json", "stuff_area_px": 1}
+    target = parts / "out.json"
+    convert(parts / "labels", target, **options)
+    seen = []
+    replace = Path.replace
+
+    def watched(self, goal):
+        seen.append((Path(goal).name, target.exists()))
+        return replace(self, goal)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    convert(parts / "labels", target, confidence=0.85, **options)
+    assert sorted(seen[:-1]) == [("000000000001.png", False), ("000000000002.png", False)]
+    assert seen[-1] == ("out.json", False)
+    assert target.exists()
