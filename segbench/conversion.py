@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
@@ -11,13 +12,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segbench.adapters.arrays import is_memory
 from segbench.adapters.base import Request, Role
 from segbench.adapters.pairing import pair
 from segbench.adapters.panoptic.parts import CONFIDENCE, OVERLAP, STUFF_AREA_PX, merged_parts, write_coco_panoptic
-from segbench.datasets import Dataset
-from segbench.errors import ConfigError, FormatError, InputError, counted
+from segbench.datasets import Dataset, find
+from segbench.errors import ConfigError, FormatError, InputError, PairingError, counted
 from segbench.metrics.panoptic.segments import check_segments, segment_pairs
 from segbench.opening import check_exists, open_side, resolved_dataset, told_formats
 from segbench.samples import ImageId, PanopticMap
@@ -56,8 +58,8 @@ def convert(
         The JSON's path.
 
     Raises:
-        InputError: as reading the files does; SB150, a map and its table list different segments.
-        ConfigError: a target that is no `.json`, or is the source.
+        InputError: as reading the files does; SB132, no instances of any label map; SB150, a map and its table list different segments.
+        ConfigError: a target that is no `.json`, or is read.
     """
     if Path(target).suffix.lower() != ".json":
         raise ConfigError(f"the target must be a JSON file, not {str(target)!r}", hint="name it NAME.json; the maps go to NAME/")
@@ -73,23 +75,30 @@ def convert(
         raise FormatError(error.message, files=error.files, hint=hint, code=error.code) from error
     labels = resolved_dataset(source, entry, dataset, None, None, say)
     opened = open_side(source, Request(role, labels, id_space, maps=maps, asked=format), task, entry)
-    _check_target(Path(target), source, opened)
     say(opened.said)
-    if instances is None:
-        samples: Iterator[PanopticMap] = (_checked(sample, role, labels) for sample in opened.read(opened.keys))
-    else:
+    things = None
+    if instances is not None:
         _, other, _ = told_formats(instances, instances, "instance", None, None)
         things = open_side(instances, Request("pred", labels), "instance", other)
         say(things.said)
-        samples = _merged(opened, things, labels, overlap, stuff_area_px, confidence, say)
+    _check_target(
+        Path(target), {"source": source, "file of instances": instances, "data set file": _described(source, dataset)}, opened, things
+    )
+    left_out = _LeftOut(labels, confidence, max(1, stuff_area_px))
+    if things is None:
+        samples: Iterator[PanopticMap] = (_checked(sample, role, labels) for sample in opened.read(opened.keys))
+    else:
+        samples = _merged(opened, things, _partners(opened, things, say), left_out, overlap)
     try:
         with _whole(Path(target)) as draft:
             write_coco_panoptic(_named(samples, opened.keys, progress), labels, draft)
-        return Path(target)
     except OSError as error:
         raise InputError(
             f"the panoptic files cannot be written: {error.strerror or error}", files=[str(target)], hint="choose another TARGET"
         ) from error
+    for sentence in left_out.sentences():
+        say(sentence)
+    return Path(target)
 
 
 @contextmanager
@@ -103,11 +112,29 @@ def _whole(target: Path) -> Iterator[Path]:
         write_all({**maps, target: path.read_bytes()}, index=target)
 
 
-def _check_target(target: Path, source: Any, opened: Any) -> None:
+def _check_target(target: Path, given: Mapping[str, Any], *sources: Any) -> None:
     """Refuses to write over what is read."""
-    read = {Path(str(path)).resolve() for path in (source, getattr(opened, "root", source)) if not is_memory(path)}
-    if read & {target.resolve(), target.with_suffix("").resolve()}:
-        raise ConfigError("the target is the source: it would be written over while it is read", hint="name another file")
+    folder = target.with_suffix("")
+    for what, path in given.items():
+        if path is not None and not is_memory(path) and (_same(path, target) or _same(path, folder)):
+            raise ConfigError(f"the target is the {what}: it would be written over while it is read", hint="name another file")
+    roots = {(source.root, source.file(key)) for source in sources if hasattr(source, "root") for key in source.keys}
+    read = {root for root, _ in roots} | {os.path.dirname(file) for _, file in roots}
+    if any(_same(path, folder) for path in read) or any(os.path.basename(file) == target.name and _same(file, target) for _, file in roots):
+        raise ConfigError(
+            f"the target's folder of maps, {folder}, holds files that are read: they would be written over", hint="name another file"
+        )
+
+
+def _same(one: str | PathLike, other: Path) -> bool:
+    return os.path.exists(one) and other.exists() and os.path.samefile(one, other)
+
+
+def _described(source: Any, dataset: Any) -> Path | None:
+    """The data set file that is read, where one is."""
+    if dataset is None:
+        return None if is_memory(source) else find(source)
+    return Path(dataset) if isinstance(dataset, str | PathLike) and os.path.isfile(dataset) else None
 
 
 def _checked(sample: PanopticMap, role: str, dataset: Dataset) -> PanopticMap:
@@ -125,31 +152,99 @@ def _named(samples: Iterator[PanopticMap], keys: Sequence[ImageId], progress: Pr
     progress(len(keys), len(keys))
 
 
-def _merged(
-    semantic: Any, things: Any, dataset: Dataset, overlap: float, stuff_area_px: int, confidence: float, say: Callable[[str], None]
-) -> Iterator[PanopticMap]:
-    pairing = pair(things.keys, semantic.keys)
+def _partners(semantic: Any, things: Any, say: Callable[[str], None]) -> dict[ImageId, ImageId]:
+    """The image of the instances that belongs to each label map.
+
+    Raises:
+        PairingError: SB132, none does.
+    """
+    try:
+        pairing = pair(things.keys, semantic.keys)
+    except PairingError as error:
+        names = {"pred": "instances", "gt": "label map"}
+        raise PairingError(
+            "no label map has the name or the number of an image with instances",
+            files=[(names[role], name) for role, name in error.files],
+            count=len(semantic.keys),
+            hint='image_id 139 belongs to 139.png or 000000000139.png, image_id "street_01" to street_01.png; rename one side',
+            code="SB132",
+        ) from None
     if pairing.missing:
         say(f"no instances for {len(pairing.missing)} of {counted(len(semantic.keys), 'label map')}: only stuff there")
     if pairing.extra:
         say(f"warning: no label map for {counted(len(pairing.extra), 'image')} with instances: left out, such as {pairing.extra[0]}")
-    partner = {label_key: thing_key for thing_key, label_key in pairing.pairs}
+    return {label_key: thing_key for thing_key, label_key in pairing.pairs}
+
+
+def _merged(semantic: Any, things: Any, partner: Mapping[ImageId, ImageId], left_out: _LeftOut, overlap: float) -> Iterator[PanopticMap]:
     for key in semantic.keys:
         labels = next(semantic.read([key]))
         classes = labels.meaning.classes(labels.values)
-        masks: list[np.ndarray] = []
-        found: Any = None
+        masks: list[NDArray] = []
+        categories, scores = np.zeros(0, np.int32), np.zeros(0)
         if key in partner:
             found = things.read([partner[key]], np.array([classes.shape], np.int32))
             masks = [found.masks.dense(row, classes.shape) for row in range(len(found.category))]
-        yield merged_parts(
-            key,
-            classes,
-            masks,
-            found.category.tolist() if found is not None else [],
-            found.scores.tolist() if found is not None else [],
-            dataset,
-            overlap=overlap,
-            stuff_area_px=stuff_area_px,
-            confidence=confidence,
-        )
+            categories, scores = found.category, found.scores
+        try:
+            merged = merged_parts(
+                key,
+                classes,
+                masks,
+                categories.tolist(),
+                scores.tolist(),
+                left_out.dataset,
+                overlap=overlap,
+                stuff_area_px=left_out.stuff_area_px,
+                confidence=left_out.confidence,
+            )
+        except InputError as error:
+            error.files = [("instances", things.file(partner[key])), ("label map", semantic.file(key))]
+            raise
+        left_out.count(classes, categories, scores, merged)
+        yield merged
+
+
+class _LeftOut:
+    """What merging leaves out, over all images.
+
+    Attributes:
+        instances, below, covered: Instances; those whose score is too low; those of which too little was free.
+        regions, small: Stuff classes by image; those of which too little was free.
+        present, drawn: bool[C], classes in the parts, and classes of segments.
+    """
+
+    def __init__(self, dataset: Dataset, confidence: float, stuff_area_px: int) -> None:
+        self.dataset, self.confidence, self.stuff_area_px = dataset, confidence, stuff_area_px
+        self.instances = self.below = self.covered = self.regions = self.small = 0
+        self.present, self.drawn = np.zeros((2, dataset.num_classes), bool)
+        self._stuff = np.array([thing is False for thing in dataset.isthing], bool)
+
+    def count(self, classes: NDArray, categories: NDArray, scores: NDArray, merged: PanopticMap) -> None:
+        """Counts one image: the classes of its labels, its instances, and what became of them."""
+        labelled = np.unique(classes)
+        labelled = labelled[(labelled >= 0) & (labelled < self.dataset.num_classes)]
+        below = int((scores < self.confidence).sum())
+        regions, stuff = (int(self._stuff[found].sum()) for found in (labelled, merged.classes))
+        self.instances += len(categories)
+        self.below += below
+        self.covered += len(categories) - below - (len(merged.classes) - stuff)
+        self.regions += regions
+        self.small += regions - stuff
+        self.present[labelled] = self.present[categories] = self.drawn[merged.classes] = True
+
+    def sentences(self) -> Iterator[str]:
+        """What the person is told."""
+        of = f"of {counted(self.instances, 'instance')}"
+        said = []
+        if self.below:
+            said.append(f"{self.below} {of} below {self.confidence:g}" + (f", {self.covered} covered" if self.covered else ""))
+        elif self.covered:
+            said.append(f"{self.covered} {of} covered")
+        if self.small:
+            said.append(f"{self.small} of {counted(self.regions, 'stuff region')} under {self.stuff_area_px} px")
+        if said:
+            yield f"left out: {'; '.join(said)}"
+        gone = [name for name, lost in zip(self.dataset.names, self.present & ~self.drawn, strict=True) if lost]
+        if gone:
+            yield f"warning: in the parts, and in no segment: {', '.join(gone)}"

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 import segbench
 from segbench import cli, datasets
 from segbench.conversion import convert
-from segbench.errors import ConfigError, InputError
+from segbench.errors import ConfigError, FormatError, InputError, LabelError, PairingError
 
 CLASSES = (("sky", False), ("road", False), ("car", True), ("person", True))
 
@@ -198,8 +198,8 @@ def test_what_else_lies_in_the_folder_of_the_maps_stays(parts):
     assert second.pop("notes.txt") == b"mine"
     assert first.keys() == second.keys() == {"000000000001.png", "000000000002.png"}
     assert all(first[name] != second[name] for name in first)
+    (parts / "b.json").mkdir()
     with pytest.raises(ConfigError, match="is a folder"):
-        (parts / "b.json").mkdir()
         convert(parts / "labels", parts / "b.json", **options)
 
 
@@ -220,3 +220,105 @@ def test_a_killed_conversion_leaves_no_json_of_mixed_maps(parts, monkeypatch):
     assert sorted(seen[:-1]) == [("000000000001.png", False), ("000000000002.png", False)]
     assert seen[-1] == ("out.json", False)
     assert target.exists()
+
+
+def test_no_input_is_written_over(parts):
+    options = {"instances": parts / "results.json", "dataset": parts / "mini.json", "stuff_area_px": 1}
+    maps = convert(parts / "labels", parts / "made.json", **options).with_suffix("")
+    (parts / "LABELS").symlink_to(parts / "labels")
+    shutil.copytree(parts / "labels", parts / "nested" / "deep")
+    shutil.copy(parts / "mini.json", parts / "nested" / "dataset.json")
+    before = contents(parts)
+    for source, target, more, what in (
+        ("labels", "results.json", {}, "the target is the file of instances"),
+        ("labels", "mini.json", {}, "the target is the data set file"),
+        ("labels", "labels.json", {}, "the target is the source"),
+        ("labels", "LABELS.json", {}, "the target is the source"),
+        ("nested/deep", "nested/dataset.json", {"dataset": None}, "the target is the data set file"),
+        ("nested", "nested/deep.json", {}, "holds files that are read"),
+        ("made.json", "made.json", {"instances": None}, "the target is the source"),
+        ("other.json", "made.json", {"instances": None, "maps": maps}, "holds files that are read"),
+    ):
+        if source == "other.json":
+            shutil.copy(parts / "made.json", parts / source)
+            (parts / "made.json").unlink()
+            before = contents(parts)
+        with pytest.raises(ConfigError, match=what):
+            convert(parts / source, parts / target, **options | more)
+        assert contents(parts) == before
+
+
+def heard(parts, **options):
+    """What a conversion of the parts says after its first sentences."""
+    said = []
+    options = {"instances": parts / "results.json", "dataset": parts / "mini.json", "stuff_area_px": 1} | options
+    convert(parts / "labels", parts / "out.json", say=said.append, **options)
+    return [line for line in said if "left out" in line or "warning" in line]
+
+
+def test_what_is_left_out_is_said(parts):
+    # of each image's four instances one scores 0.2 and one is covered; sky has 192 free pixels, road 300
+    assert heard(parts) == ["left out: 2 of 8 instances below 0.5, 2 covered"]
+    assert heard(parts, confidence=0) == ["left out: 2 of 8 instances covered"]
+    assert heard(parts, confidence=0, overlap=1) == ["left out: 2 of 8 instances covered"]  # nothing of them is free
+    assert heard(parts, stuff_area_px=193) == [
+        "left out: 2 of 8 instances below 0.5, 2 covered; 2 of 4 stuff regions under 193 px",
+        "warning: in the parts, and in no segment: sky",
+    ]
+    assert heard(parts, confidence=2, stuff_area_px=1000) == [
+        "left out: 8 of 8 instances below 2; 4 of 4 stuff regions under 1000 px",
+        "warning: in the parts, and in no segment: sky, road, car, person",
+    ]
+    (parts / "results.json").write_text("[]")
+    assert heard(parts, stuff_area_px=0) == []
+    labels = np.full((20, 30), 30, np.uint8)  # a thing in the labels alone
+    Image.fromarray(labels).save(parts / "labels" / "3.png")
+    assert heard(parts) == ["warning: in the parts, and in no segment: car"]
+    said = []
+    convert(parts / "out.json", parts / "again.json", say=said.append)
+    assert not any("left out" in line or "warning" in line for line in said)
+
+
+def test_the_command_says_what_is_left_out_unless_it_is_to_be_quiet(parts, capsys):
+    command = ["convert", str(parts / "labels"), str(parts / "out.json"), "--instances", str(parts / "results.json")]
+    command += ["--dataset", str(parts / "mini.json")]
+    assert cli.run(command) == 0
+    printed = capsys.readouterr()
+    assert "left out: 2 of 8 instances below 0.5, 2 covered; 4 of 4 stuff regions under 4096 px\n" in printed.err
+    assert "warning: in the parts, and in no segment: sky, road\n" in printed.err
+    for quiet in ("-q", "--quiet"):
+        assert cli.run([*command, quiet]) == 0
+        assert capsys.readouterr() == ("", "")
+
+
+def test_parts_that_do_not_pair_are_named_in_their_own_words(parts):
+    for number in (1, 2):
+        (parts / "labels" / f"{number}.png").rename(parts / "labels" / f"street_{number:06d}.png")
+    with pytest.raises(PairingError, match="no label map has the name or the number of an image with instances") as caught:
+        heard(parts)
+    assert caught.value.code == "SB132"
+    assert caught.value.files == [("instances", "1"), ("instances", "2"), ("label map", "street_000001"), ("label map", "street_000002")]
+    assert "prediction" not in str(caught.value)
+    assert not (parts / "out").exists()
+
+
+def changed(parts, **fields):
+    """The results with another first row."""
+    rows = json.loads((parts / "results.json").read_text())
+    rows[0] = {key: value for key, value in (rows[0] | fields).items() if value is not None}
+    (parts / "results.json").write_text(json.dumps(rows))
+
+
+def test_instances_without_a_score_or_of_stuff_say_what_to_do(parts):
+    changed(parts, score=None)
+    with pytest.raises(FormatError, match="detection 0 has no score") as caught:
+        heard(parts)
+    assert caught.value.hint == "give every instance a score: they are ranked by it"
+    changed(parts, score=0.9, category_id=20)
+    with pytest.raises(LabelError, match="instance 0 is of class road, which is no thing of mini") as caught:
+        heard(parts)
+    assert caught.value.code == "SB110"
+    assert caught.value.hint == "give instances of things alone; stuff is taken from the labels"
+    assert [role for role, _ in caught.value.files] == ["instances", "label map"]
+    assert "results.json" in caught.value.files[0][1]
+    assert caught.value.files[1][1].endswith("labels/1.png")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from segbench.cli.console import progress_bar, say
+from segbench.cli.console import progress_bar, say, written
 
 
 @click.command()
@@ -25,7 +25,8 @@ from segbench.cli.console import progress_bar, say
     "--stuff-area", type=click.IntRange(min=0), metavar="PX", default=4096, show_default=True, help="Leave out stuff of fewer pixels."
 )
 @click.option("--confidence", type=float, metavar="SCORE", default=0.5, show_default=True, help="Leave out instances below.")
-def convert(source: str, target: str, stuff_area: int, **options: Any) -> None:
+@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+def convert(source: str, target: str, stuff_area: int, quiet: bool, **options: Any) -> None:
     """Predictions as COCO panoptic: TARGET.json, and the PNG maps in the folder of its name.
 
     \b
@@ -34,6 +35,8 @@ def convert(source: str, target: str, stuff_area: int, **options: Any) -> None:
     """
     from segbench.conversion import convert as run
 
-    with progress_bar(True) as progress:
-        written = run(source, target, stuff_area_px=stuff_area, say=say, progress=progress, **options)
-    say(f"wrote {written} and {written.with_suffix('')}/")
+    told = (lambda text: None) if quiet else say
+    with progress_bar(not quiet) as progress:
+        path = run(source, target, stuff_area_px=stuff_area, say=told, progress=progress, **options)
+    written.append(str(path))
+    told(f"wrote {path} and {path.with_suffix('')}/")

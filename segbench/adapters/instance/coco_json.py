@@ -119,7 +119,12 @@ class _Builder:
         scores = [row.score for row in rows]
         if None in scores:
             index = self.count + scores.index(None)
-            raise FormatError(f"detection {index} has no score", files=[self.file], hint="average precision ranks by score", code="SB140")
+            raise FormatError(
+                f"detection {index} has no score",
+                files=[self.file],
+                hint="give every instance a score: they are ranked by it",
+                code="SB140",
+            )
         images = [row.image_id for row in rows]
         integers = all(type(image) is int for image in images)
         self.images.append(

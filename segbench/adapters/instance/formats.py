@@ -75,7 +75,7 @@ def load_yolo(path: str, size: Size, request: Request) -> Mapping[str, Any]:
             raise FormatError(
                 f"line {number} has no confidence",
                 files=[path],
-                hint="save with confidences (save_conf=True): average precision ranks by score",
+                hint="save with confidences (save_conf=True): instances are ranked by them",
                 code="SB140",
             )
         if len(values) % 2:

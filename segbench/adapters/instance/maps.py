@@ -111,7 +111,7 @@ def open_maps(path: Path, request: Request) -> InstanceFiles:
     source = open_folder(path, request, NAME, "maps of instances", SUFFIXES, load, keep=keep)
     if request.role == "pred":
         raise FormatError(
-            "maps of instances have no scores, which average precision ranks by",
+            "maps of instances have no scores, by which instances are ranked",
             files=[str(path)],
             hint="use them as ground truth; as predictions give COCO results, or .npz files with masks, labels and scores",
             code="SB140",

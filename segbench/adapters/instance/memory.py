@@ -112,7 +112,9 @@ def _columns(image: ImageId, sample: Mapping[str, Any], role: str, box_format: s
     labels = _labels(given["labels"], image)
     count = len(labels)
     if role == "pred" and given["scores"] is None:
-        raise FormatError(f"the prediction of image {image} has no scores", hint="average precision ranks by score", code="SB140")
+        raise FormatError(
+            f"the prediction of image {image} has no scores", hint="give every instance a score: they are ranked by it", code="SB140"
+        )
     scores = _numbers(given["scores"], count, np.nan, image, "scores")
     if role == "pred" and not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])

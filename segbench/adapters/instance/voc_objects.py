@@ -71,7 +71,7 @@ def sniff(path: Path) -> tuple[float, str]:
 def open_objects(path: Path, request: Request) -> InstanceFiles:
     """Opens `SegmentationObject`, or the folder that holds it."""
     if request.role == "pred":
-        raise FormatError("maps of objects have no scores, which average precision ranks by", files=[str(path)], code="SB140")
+        raise FormatError("maps of objects have no scores, by which instances are ranked", files=[str(path)], code="SB140")
     folder = folder_of(path)
     if folder is None:
         raise FormatError(f"{OBJECTS} needs {CLASSES} beside it", files=[str(path)], hint="the classes of the objects are in the latter")

@@ -60,7 +60,12 @@ def merged_parts(
         if mask.shape != semantic.shape:
             raise ShapeError(f"image {image_id}: a mask of {mask.shape} for labels of {semantic.shape}", code="SB101")
         if not 0 <= label < dataset.num_classes or dataset.isthing[label] is False:
-            raise LabelError(f"image {image_id}: instance {at} is of class {label}, which is no thing of {dataset.name}", code="SB110")
+            name = dataset.names[label] if 0 <= label < dataset.num_classes else label
+            raise LabelError(
+                f"image {image_id}: instance {at} is of class {name}, which is no thing of {dataset.name}",
+                hint="give instances of things alone; stuff is taken from the labels",
+                code="SB110",
+            )
         if scores[at] < confidence:
             break
         free = mask & (panoptic == 0)
