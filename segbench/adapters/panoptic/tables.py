@@ -6,6 +6,7 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -313,7 +314,7 @@ def segment_row(row: Any, what: str) -> Row:
         label = "category_id" if "category_id" in row else "label_id"
         needed = {"id": row["id"], label: row[label]}
         area, crowd, thing = row.get("area"), row.get("iscrowd"), row.get("isthing")
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise LabelError(
             f"a segment is not described by id and category_id: {row!r}"[:200],
             files=[what],
@@ -342,14 +343,13 @@ def _whole(value: Any, name: str, what: str, flag: bool = True) -> int:
 
 def _number(value: Any, name: str, what: str) -> int | float:
     """A field as a number; text is none."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        pass
-    try:
-        number = math.nan if isinstance(value, str | bytes | bytearray) else float(value)
-    except Exception:  # code of a framework, or of the user
-        number = math.nan
+    if hasattr(value, "__index__"):
+        with suppress(Exception):  # arrays have it and may not mean it; code of a framework, or of the user
+            return operator.index(value)
+    number = math.nan
+    if not isinstance(value, str | bytes | bytearray):
+        with suppress(Exception):
+            number = float(value)
     if not math.isfinite(number):
         raise _no_number(value, name, "number", what)
     return number
