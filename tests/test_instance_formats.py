@@ -337,6 +337,15 @@ def test_an_archive_with_objects_is_refused(tmp_path):
     assert error.value.code == "SB191"
 
 
+def test_an_archive_of_a_later_version_of_zip_is_recognised_as_nothing(tmp_path):
+    np.savez(tmp_path / "a.npz", masks=np.zeros((1, 4, 4), bool), labels=[7], scores=[0.5])
+    assert formats.sniff_archive(tmp_path)[0] > 0
+    data = (tmp_path / "a.npz").read_bytes()
+    at = data.index(b"PK\x01\x02") + 6  # the version that is needed, of the first entry of the directory
+    (tmp_path / "a.npz").write_bytes(data[:at] + b"@" + data[at + 1 :])
+    assert formats.sniff_archive(tmp_path) == (0.0, "")
+
+
 def test_an_empty_folder(tmp_path):
     for entry in (*FORMATS.values(), MAPS):
         assert entry.sniff(tmp_path)[0] == 0

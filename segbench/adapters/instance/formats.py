@@ -209,7 +209,7 @@ def sniff_archive(path: Path) -> tuple[float, str]:
     try:
         with open(file, "rb") as data, zipfile.ZipFile(data) as members:
             names = {name.removesuffix(".npy") for name in members.namelist()}
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # zipfile has many ways to say that a file is damaged
         return 0.0, ""
     return (0.9, "archives with labels and masks or boxes") if "labels" in names and names & {"masks", "boxes"} else (0.0, "")
 
