@@ -22,7 +22,7 @@ from segbench.datasets import Dataset, find
 from segbench.errors import ConfigError, FormatError, InputError, PairingError, counted
 from segbench.metrics.panoptic.segments import check_segments, segment_pairs
 from segbench.opening import check_exists, open_side, resolved_dataset, told_formats
-from segbench.samples import ImageId, PanopticMap
+from segbench.samples import INVALID, ImageId, PanopticMap
 from segbench.storage import made_folder, write_all
 
 Progress = Callable[[int, int], None]
@@ -222,8 +222,7 @@ class _LeftOut:
 
     def count(self, classes: NDArray, categories: NDArray, scores: NDArray, merged: PanopticMap) -> None:
         """Counts one image: the classes of its labels, its instances, and what became of them."""
-        labelled = np.unique(classes)
-        labelled = labelled[(labelled >= 0) & (labelled < self.dataset.num_classes)]
+        labelled = np.bincount(classes.reshape(-1) - INVALID, minlength=self.dataset.num_classes + 2)[1:-1] > 0
         below = int((scores < self.confidence).sum())
         regions, stuff = (int(self._stuff[found].sum()) for found in (labelled, merged.classes))
         self.instances += len(categories)
