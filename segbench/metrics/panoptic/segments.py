@@ -39,11 +39,6 @@ def size_of(sample: PanopticMap) -> tuple[int, ...]:
     return sample.values.shape[:2]
 
 
-def _height_width(sample: PanopticMap) -> tuple[int, int]:
-    size = size_of(sample)
-    return (size[0], size[1]) if len(size) == 2 else (1, size[0])
-
-
 def pixel_bytes(sample: PanopticMap) -> tuple[NDArray[np.uint8], int]:
     """The bytes of a map, the lowest of each pixel first, and how many a pixel has."""
     values = sample.values
@@ -197,7 +192,7 @@ def image_segments(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unliste
         LabelError: SB110, an unknown category; SB150, map and table list different segments; SB153, ids that no pixel can hold.
     """
     if size_of(pred) != size_of(gt):
-        raise mismatch([(_height_width(pred), _height_width(gt), pred.file, gt.file)])
+        raise mismatch([(size_of(pred), size_of(gt), pred.file, gt.file)])
     table, gt_areas, pred_areas, whole = segment_pairs(pred, gt)
     plain = all_evaluated(gt, dataset) and all_evaluated(pred, dataset)
     if not (whole and plain):
