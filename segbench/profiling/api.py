@@ -89,7 +89,8 @@ def profile(
         raise ConfigError("a seed is not negative")
     isolated = isinstance(model, str)
     base = _base(model, dtype, device, backend, post, estimator, neck_in)
-    base.backbone, base.neck, base.name, base.task, base.seed, base.roof = backbone, neck, name, task, seed, roof
+    base.name = name if isolated else name or _name_of(model)
+    base.backbone, base.neck, base.task, base.seed, base.roof = backbone, neck, task, seed, roof
     base.inputs = _inputs(input)
     base.output_size = specs.parse_size(output_size) if output_size else None
     base.policy = asdict(policy or Policy())
@@ -108,28 +109,34 @@ def profile(
     plans = list(_plans(base, 1 if grows else batch, size, threads, isolated))
     records: list[Record] = []
     refused: list[InputError] = []
+    doing = "load"
     for index, plan in enumerate(plans):
 
         def told(what: str, share: float, index: int = index) -> None:
+            nonlocal doing
+            doing = what or doing
             progress(index, len(plans), what, share)
+
+        def refusal(plan: Spec, error: InputError) -> Record:
+            return session.refused(plan, error, doing)
 
         def one(plan: Spec, told: Callable[[str, float], None] = told) -> Record:
             return isolation.measure(plan, time_limit, told) if isolated else _here(plan, model, other, told)
 
         try:
-            records += growing(plan, one) if grows else [one(plan)]
+            records += growing(plan, one, refusal) if grows else [one(plan)]
         except InputError as error:  # one size of a sweep may not fit the model
             if len(plans) == 1:
                 raise
             refused.append(error)
-            records.append(session.refused(plan, error))
+            records.append(refusal(plan, error))
     if refused and all(record.error is not None for record in records):
         raise refused[0]
     progress(len(plans), len(plans), "", 1.0)
     return Profiles(records, command)
 
 
-def growing(plan: Spec, measure: Callable[[Spec], Record]) -> list[Record]:
+def growing(plan: Spec, measure: Callable[[Spec], Record], refusal: Callable[[Spec, InputError], Record] = session.refused) -> list[Record]:
     """Batches of 1, 2, 4, ... until twice as many images at a time bring less than `GAIN` in throughput, or until one fails.
 
     The batch that brought too little and the one that failed are among the records.
@@ -142,7 +149,7 @@ def growing(plan: Spec, measure: Callable[[Spec], Record]) -> list[Record]:
         try:
             records.append(measure(msgspec.structs.replace(plan, batch=batch)))
         except InputError as error:  # a graph that was exported for one image
-            records.append(session.refused(msgspec.structs.replace(plan, batch=batch), error))
+            records.append(refusal(msgspec.structs.replace(plan, batch=batch), error))
         before, after = records[-2].throughput, records[-1].throughput
         if before is None or after is None or after.images_per_s < (1 + GAIN) * before.images_per_s:
             break
@@ -150,12 +157,15 @@ def growing(plan: Spec, measure: Callable[[Spec], Record]) -> list[Record]:
 
 
 def _here(plan: Spec, model: Any, reference: Loaded | None, told: Callable[[str, float], None]) -> Record:
-    name = type(model).__name__ if targets.is_module(model) else getattr(model, "__name__", type(model).__name__)
-    loaded = Loaded(model, name, None, getattr(model, "main_input_name", None))
+    loaded = Loaded(model, _name_of(model), None, getattr(model, "main_input_name", None))
     record = session.run(plan, told, loaded, reference)
     record.runtime.isolated = False
     record.id = record.digest()
     return record
+
+
+def _name_of(model: Any) -> str:
+    return type(model).__name__ if targets.is_module(model) else getattr(model, "__name__", type(model).__name__)
 
 
 def _base(model: Any, dtype: str, device: str, backend: str | None, post: str, estimator: str, neck_in: str) -> Spec:

@@ -115,8 +115,7 @@ def _error(failed: dict[str, Any]) -> errors.SegbenchError:
 
 
 def _failed(spec: Spec, kind: str, message: str, stage: str) -> Record:
-    known = specs.resolve(spec, ()) if spec.inputs else spec
-    return Session(known, lambda what, share: None).record(Failure(kind=kind, message=message, stage=stage))
+    return Session(specs.resolve_known(spec), lambda what, share: None).record(Failure(kind=kind, message=message, stage=stage))
 
 
 def _death(code: int) -> str:

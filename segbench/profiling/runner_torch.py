@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from segbench.errors import ConfigError, InputError
-from segbench.profiling import macs_torch
+from segbench.profiling import macs_torch, targets
 from segbench.profiling.families import Named, kind_of
 from segbench.profiling.macs_torch import Count, is_within
-from segbench.profiling.records import Check, Runtime, Split
+from segbench.profiling.records import Check, Runtime, Split, Tensor
 from segbench.profiling.runner import Arguments, Failed, Turns, agreement, arguments, flatten, require_torch
 from segbench.profiling.spec import Spec
 from segbench.profiling.targets import Loaded
@@ -269,8 +270,14 @@ def _set_precision(torch: Any, spec: Spec) -> Any:
     return torch.float32 if spec.dtype == "tf32" else getattr(torch, spec.dtype)
 
 
-def failure(error: Exception, who: str = "the model") -> Exception:
-    """What an error of torch means: out of memory and unsupported operations are results, a wrong input is the caller's to mend."""
+def failure(error: Exception, who: str = "the model", inputs: Sequence[Tensor] = ()) -> Exception:
+    """What an error of torch means: out of memory and unsupported operations are results, a wrong input is the caller's to mend.
+
+    Args:
+        error: As a call of the model raised it.
+        who: Which model.
+        inputs: What it was called with, for a hint.
+    """
     text = str(error).strip()
     text = text[max(0, text.find("DefaultCPUAllocator")) :]  # before it stands where in torch's source it happened
     first = (text.splitlines() or [type(error).__name__])[0][:300]
@@ -280,4 +287,20 @@ def failure(error: Exception, who: str = "the model") -> Exception:
         return Failed("unsupported", first)
     if type(error).__module__.startswith("torch._dynamo") or type(error).__module__.startswith("torch._inductor"):
         return Failed("unsupported", f"torch.compile: {first}")
-    return InputError(f"{who} fails on this input: {type(error).__name__}: {first}", hint="check --input against what the model takes")
+    origin = targets.origin(error)
+    where = f" (in {origin.place})" if origin else ""
+    hint = None if origin and origin.raised_there else _input_hint(text, inputs)
+    return InputError(f"{who} fails on this input: {type(error).__name__}: {first}{where}", hint=hint)
+
+
+INDICES = re.compile("'indices'.*Long|index tensor|tensors used as indices|scalar type Long")
+"""Errors of torch that mean: these are numbers of things, not values."""
+
+
+def _input_hint(text: str, inputs: Sequence[Tensor]) -> str:
+    floats = [entry for entry in inputs if "float" in entry.dtype]
+    if not floats or not INDICES.search(text):
+        return "check --input against what the model takes"
+    shape = "x".join(map(str, floats[0].shape[1:])) or "scalar"
+    name = f"{floats[0].name}=" if floats[0].name else ""
+    return f"it takes indices, not floats: --input {name}{shape}:int64"

@@ -31,7 +31,7 @@ from segbench.profiling.records import (
     Workload,
 )
 from segbench.profiling.runner import Failed, Runner, input_sets, require_output
-from segbench.profiling.spec import Spec, boundary, resolve, up_to
+from segbench.profiling.spec import Spec, boundary, resolve, resolve_known, up_to
 from segbench.profiling.targets import Loaded
 from segbench.profiling.timing import Policy, StageTimer, Told, alternate, back_to_back, in_situ, measure, warm_up
 
@@ -103,7 +103,7 @@ def run(spec: Spec, told: Told = lambda what, share: None, loaded: Loaded | None
     Raises:
         SegbenchError: what the caller must mend: target, input, missing package.
     """
-    session = Session(spec, told)
+    session = Session(resolve_known(spec), told)
     with ExitStack() as stack:
         try:
             session.enter("load")
@@ -124,17 +124,16 @@ def run(spec: Spec, told: Told = lambda what, share: None, loaded: Loaded | None
         except Exception as error:
             from segbench.profiling.runner_torch import failure
 
-            meant = failure(error, "the reference model" if session.stage == REFERENCE else "the model")
+            meant = failure(error, "the reference model" if session.stage == REFERENCE else "the model", spec.inputs)
             if isinstance(meant, Failed):
                 return session.record(Failure(kind=meant.kind, message=str(meant), stage=session.stage))
             raise meant from error
     return session.record()
 
 
-def refused(spec: Spec, error: SegbenchError) -> Record:
+def refused(spec: Spec, error: SegbenchError, stage: str = "load") -> Record:
     """The record of an input that the model does not take, in a sweep where others may fit."""
-    known = resolve(spec, ()) if spec.inputs else spec
-    return Session(known, lambda what, share: None).record(Failure(kind="input", message=error.message, stage="load"))
+    return Session(resolve_known(spec), lambda what, share: None).record(Failure(kind="input", message=error.message, stage=stage))
 
 
 def _measure(session: Session, runner: Runner, spec: Spec, reference: Loaded | None) -> None:

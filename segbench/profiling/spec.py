@@ -158,3 +158,8 @@ def resolve(spec: Spec, own: Sequence[Tensor]) -> Spec:
         raise ConfigError("the model does not say which input it takes", hint="pass --input, such as --input 3x512x512")
     inputs = [msgspec.structs.replace(entry, shape=(spec.batch, *entry.shape)) for entry in resized(inputs, spec.size)]
     return msgspec.structs.replace(spec, inputs=inputs)
+
+
+def resolve_known(spec: Spec) -> Spec:
+    """The same of what was asked for, before the model can say anything; where that names no input, none."""
+    return resolve(spec, ()) if spec.inputs else spec

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import opcode
 import os
 import sys
 from collections.abc import Callable
@@ -98,7 +99,9 @@ def _called(factory: Callable[[], Any], target: str) -> Any:
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:
-        raise InputError(f"the factory raises {type(error).__name__}: {_first_line(error)}", files=[target]) from error
+        found = origin(error)
+        where = f" (in {found.place})" if found else ""
+        raise InputError(f"the factory raises {type(error).__name__}: {_first_line(error)}{where}", files=[target]) from error
 
 
 def is_module(value: Any) -> bool:
@@ -158,6 +161,34 @@ def _root(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+class Origin(NamedTuple):
+    """The last line of the user's own code before an error: `models.py:12`, and whether that line itself raised it."""
+
+    place: str
+    raised_there: bool
+
+
+def origin(error: BaseException) -> Origin | None:
+    """Where in the user's code an error came from; None where only packages' code ran."""
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if _is_own(code.co_filename):
+            raised = trace.tb_next is None and code.co_code[trace.tb_lasti] == opcode.opmap["RAISE_VARARGS"]
+            found = Origin(f"{Path(code.co_filename).name}:{trace.tb_lineno}", raised)
+        trace = trace.tb_next
+    return found
+
+
+def _is_own(file: str) -> bool:
+    """Whether a file is neither Python's, nor of an installed package, nor segbench's."""
+    path = Path(file)
+    if not path.is_file() or {"site-packages", "dist-packages"} & set(path.parts):
+        return False
+    return not any(path.is_relative_to(place) for place in (os.path.dirname(os.__file__), Path(__file__).parents[1]))
 
 
 def _first_line(error: BaseException) -> str:

@@ -186,6 +186,26 @@ def test_the_input_a_model_does_not_take():
         quick(nets.Net(), input=(4, 32, 32))
 
 
+def test_a_model_that_takes_indices_is_told_how_to_give_them():
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(4, 8)
+
+        def forward(self, ids):
+            return self.embed(ids)
+
+    for given, hint in (((7,), "--input 7:int64"), ("ids=5x7", "--input ids=5x7:int64")):
+        with pytest.raises(InputError, match=r"\(in test_torch.py:\d+\)") as caught:
+            quick(Words(), input=given)
+        assert caught.value.hint == f"it takes indices, not floats: {hint}"
+    assert quick(Words(), input="7:int64").error is None
+    for other in (lambda x: nn.functional.one_hot(x, 3), lambda x: torch.zeros(2)[x]):
+        with pytest.raises(InputError) as caught:
+            quick(other, input="3x2", backend="torch")
+        assert ":int64" in caught.value.hint
+
+
 def test_functions_of_torch():
     record = quick(lambda image: torch.nn.functional.avg_pool2d(image, 2), backend="torch")
     assert record.compute.macs == 0
