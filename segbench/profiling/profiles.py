@@ -14,6 +14,7 @@ import msgspec
 from segbench import __version__
 from segbench.errors import ConfigError, FormatError, InputError
 from segbench.profiling.records import SCHEMA, Document, Record
+from segbench.profiling.words import line, runtime, workload
 from segbench.storage import write_whole
 
 if TYPE_CHECKING:
@@ -26,12 +27,15 @@ MAIN = "semantic/miou"
 """The metric that stands beside costs where a task does not begin with its own."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profiles:
     """What `segbench.profile` gives: one record per measurement, in order."""
 
     records: list[Record]
     command: str = ""
+
+    def __repr__(self) -> str:
+        return "\n".join(map(line, self.records)) or "no records"
 
     def __len__(self) -> int:
         return len(self.records)
@@ -127,25 +131,6 @@ def accuracy(results: Iterable[Result]) -> dict[str, dict[str, float | None]]:
                 name = result.model["name"]
                 raise ConfigError(f"two results of {name!r} hold {metric}", hint="name them apart: segbench evaluate --name MODEL")
     return found
-
-
-def workload(record: Record) -> str:
-    """Inputs and output of a workload in one short text: equal texts are comparable."""
-    shapes = " ".join(
-        "x".join(map(str, entry.shape)) + ("" if entry.dtype == "float32" else f":{entry.dtype}") for entry in record.workload.inputs
-    )
-    post = "" if record.workload.post == "none" else f" +{record.workload.post}"
-    return f"{shapes}{post}"
-
-
-def runtime(record: Record) -> str:
-    """Backend, mode, what it computed in, and threads."""
-    entry = record.runtime
-    provider = (entry.providers or [""])[0].removesuffix("ExecutionProvider").lower()
-    where = f":{provider}" if provider not in ("", "cpu") else ""
-    name = "torch.compile" if (entry.mode or "").startswith("compile") else entry.backend
-    threads = f" {entry.threads}t" if entry.threads and entry.device == "cpu" else ""
-    return f"{name}{where} {entry.compute_dtype or entry.requested_dtype}{threads}"
 
 
 def row(record: Record) -> dict[str, Any]:
