@@ -78,7 +78,7 @@ def show_merged(profiles: Profiles, scores: Scores) -> None:
         console.print(machine, markup=False)
         _print(console, _of_machine(profiles, machine))
     if (shared := _shared(profiles, scores)) is not None:
-        console.print("on every machine", markup=False)
+        console.print("scores and counts" if scores else "counts", markup=False)
         _print(console, shared)
 
 
@@ -87,17 +87,15 @@ def _table(names: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence
     from rich.text import Text
 
     listing = table()
-    for column, head in enumerate((*names, *numbers)):
-        lines = [line for text in (head, *(row[column] for row in rows)) for line in text.split("\n")]
+    cells = [[printable(cell) for cell in row] for row in ((*names, *numbers), *rows)]  # a Text is shown as it is
+    for column, (head, *below) in enumerate(zip(*cells, strict=True)):
         is_name = column < len(names)
+        longest = max(len(line) for text in (head, *below) for line in text.split("\n"))
         listing.add_column(
-            Text(head),
-            justify="left" if is_name else "right",
-            overflow="fold",
-            min_width=None if is_name and not whole else max(map(len, lines)),
+            Text(head), justify="left" if is_name else "right", overflow="fold", min_width=None if is_name and not whole else longest
         )
-    for row in rows:
-        listing.add_row(*(Text(printable(cell)) for cell in row))
+    for row in cells[1:]:
+        listing.add_row(*map(Text, row))
     return listing
 
 

@@ -14,7 +14,7 @@ import msgspec
 from segbench import __version__
 from segbench.errors import ConfigError, FormatError, InputError
 from segbench.profiling.records import SCHEMA, Document, Record
-from segbench.profiling.words import line, runtime, workload
+from segbench.profiling.words import line, runtime, significant, workload
 from segbench.storage import write_whole
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def row(record: Record) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "-" if value is None else significant(value, 4) if isinstance(value, float) else str(value)
 
 
 def _read(path: Path) -> Profiles:

@@ -141,6 +141,14 @@ def test_a_table_of_one_record_cuts_no_number(printed, width):
         assert number in text
 
 
+@pytest.mark.parametrize(("width", "names"), [(60, 5), (120, 4)])
+def test_names_of_others_move_no_cursor(printed, width, names):
+    profiles = Profiles([on("a\x1b[2J", "b\x1b[2J")])
+    text = printed(profile_tables.show_merged, profiles, {}, width=width) + printed(profile_tables.show, profiles[0])
+    assert "\x1b" not in text
+    assert text.count("\\x1b[2J") == names
+
+
 def test_ratios_say_what_they_are_of(printed):
     wide = printed(profile_tables.show_merged, Profiles([on("here")]), {})
     assert wide.startswith("1 record: median latency in ms with its interval, ~ is noisy; below it head / backbone of latency\n")
@@ -300,6 +308,9 @@ def test_profiles_print_one_line_per_record():
         f"net, batch 1, torch float32 on {profiles[2].hardware.key}: failed while loading: no",
     ]
     assert str(Profiles([])) == "no records"
+    fast = on("here")
+    fast.latency.p50 = 41
+    assert "<td>0.00004100</td>" in Profiles([fast])._repr_html_()
 
 
 def documented(heading: str) -> dict[str, str]:
