@@ -246,7 +246,7 @@ def main() -> None:
         if not mine and task not in starts:
             continue
         file = options.out / f"{task}.json"
-        report = opened(file, task, options.add)
+        report = opened(file, task, options.add or not mine)  # start-up alone takes no workload away
         for name, work in mine.items():
             workload = {"title": work["title"], "facts": work["facts"], "rounds": options.rounds}
             workload["contestants"] = contest(bench, work, options.peers and options.peers.split(","), options.rounds)
