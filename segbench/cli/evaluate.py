@@ -179,7 +179,7 @@ def _summary(task: TaskResult) -> Table:
         summary.add_column(f"{family} %" if len(families) > 1 else "%", justify="right")
         if intervals:
             summary.add_column(f"{100 * intervals[0]['level']:g} % interval", justify="right")
-    summary.add_column("id", style="dim", no_wrap=True, min_width=max(len(name) for name in task.metrics))  # it is to be typed
+    summary.add_column("id", style="dim", no_wrap=True)  # it is to be typed
     for name in names:
         ids = [f"{family}/{name}" for family in families]
         first = known.get(ids[0])

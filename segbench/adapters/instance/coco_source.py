@@ -106,12 +106,6 @@ class CocoInstances:
                     hint="runs go down the columns: pycocotools.mask.encode(np.asfortranarray(mask))",
                     code="SB103",
                 )
-        known = self.known
-        if known is not None:
-            place = np.full(len(self.keys), -1, np.int32)
-            place[images] = np.arange(len(images))
-            kept = place[known.image] >= 0
-            known = ImageCategories(place[known.image[kept]], known.category[kept], known.kind[kept])
         return InstanceBatch(
             tuple(keys),
             self.order[images],
@@ -125,8 +119,17 @@ class CocoInstances:
             self.flags[rows],
             decoded,
             self.path,
-            known,
+            self._known_of(images),
         )
+
+    def _known_of(self, images: NDArray[np.int64]) -> ImageCategories | None:
+        """What is known of the categories of some images, by their place among these."""
+        if self.known is None:
+            return None
+        place = np.full(len(self.keys), -1, np.int32)
+        place[images] = np.arange(len(images))
+        kept = place[self.known.image] >= 0
+        return ImageCategories(place[self.known.image[kept]], self.known.category[kept], self.known.kind[kept])
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -137,12 +140,6 @@ class CocoInstances:
         """The columns of only these images; the text of their masks is shared until it is pickled."""
         images = np.array([self.places[key] for key in keys], np.int64)
         rows, counts = _rows_of(self.starts, images)
-        known = self.known
-        if known is not None:
-            place = np.full(len(self.keys), -1, np.int32)
-            place[images] = np.arange(len(images))
-            kept = place[known.image] >= 0
-            known = ImageCategories(place[known.image[kept]], known.category[kept], known.kind[kept])
         return replace(
             self,
             keys=tuple(keys),
@@ -156,7 +153,7 @@ class CocoInstances:
             boxes=self.boxes[rows],
             flags=self.flags[rows],
             segmentations=None if self.segmentations is None else self.segmentations.take(rows),
-            known=known,
+            known=self._known_of(images),
             file_names=tuple(self.file_names[index] for index in images) if self.file_names else (),
             places={},
         )

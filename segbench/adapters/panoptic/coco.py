@@ -129,8 +129,11 @@ def id_map(data: bytes, path: str) -> NDArray[np.uint8]:
     Raises:
         FormatError: SB154, the image is not RGB; SB164, transparency; SB165, 16-bit RGB; SB160, damaged.
     """
-    values = png.decode(data, path) if data[:8] == png.SIGNATURE else read_labels(path)
-    check_pixels(values, "segments", [path])
+    if data[:8] == png.SIGNATURE:  # which has pixels by its header
+        values = png.decode(data, path)
+    else:
+        values = read_labels(path)
+        check_pixels(values, "segments", [path])
     if values.ndim != 3 or values.shape[2] not in (3, 4):
         raise FormatError(
             "a panoptic map must be an RGB image whose colours are the segment ids; this one has one channel",
