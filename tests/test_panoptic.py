@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -141,6 +142,21 @@ def test_thousands_of_segments_take_the_sorted_path():
         ids = [[0, *rows][at] for rows, at in zip(tables, (row, column), strict=True)]
         assert table[row, column] == ((sides[0] == ids[0]) & (sides[1] == ids[1])).sum()
     assert table.sum() == 3600
+
+
+def test_many_segments_on_both_sides_need_no_table_of_all_pairs():
+    ids = np.arange(1, 20001)
+    values = ids.astype(np.int32).reshape(100, 200).repeat(5, 1)
+    segments = {int(key): (0, False, 5) for key in ids}
+    tracemalloc.start()
+    try:
+        accumulator = PanopticAccumulator(DATASET)
+        accumulator.update([sample(0, values, segments, "int32")], [sample(0, values, segments, "int32")])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert accumulator.compute(COCO).metrics["panoptic/pq"] == 1.0
+    assert peak < 1 << 28  # the table of all pairs would be 3 GB
 
 
 @pytest.mark.parametrize("ids", [np.arange(1, 4001) << 24, np.arange(1, 4001) << 40, -np.arange(1, 4001), np.arange(1, 4001) * 255])

@@ -29,10 +29,10 @@ def boundary_rows(pred: PanopticMap, gt: PanopticMap, dataset: Dataset) -> Table
     maps = [boundary_map(sample, dataset) for sample in (gt, pred)]
     ids = [np.union1d(values, [VOID]).astype(np.int64) for values in maps]
     gt_bytes, pred_bytes = (values.view(np.uint8).reshape(-1) for values in maps)
-    table = count_pairs(gt_bytes, pred_bytes, 2, *((found[0], found[1:]) for found in ids)).table
-    g, p = table.nonzero()
+    counts = count_pairs(gt_bytes, pred_bytes, 2, *((found[0], found[1:]) for found in ids))
+    g, p = np.divmod(counts.cells, counts.columns)
     codes = [_codes(found) for found in ids]
-    return {"gt": codes[0][g], "pred": codes[1][p], "pixels": table[g, p]}
+    return {"gt": codes[0][g], "pred": codes[1][p], "pixels": counts.pixels}
 
 
 def _codes(indices: NDArray[np.int64]) -> NDArray[np.int32]:

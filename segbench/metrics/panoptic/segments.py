@@ -69,19 +69,33 @@ def id_values(sample: PanopticMap) -> NDArray[np.int64]:
 
 
 class Counts(NamedTuple):
-    """Pixels that every pair of segments of two maps shares.
+    """Pixels that every pair of segments of two maps shares: a sparse table, and its sums.
+
+    Row 0 of the table is void, rows 1 to G are the ground truth's segments in their order, the last row is for ids that are not listed;
+    columns the same of the prediction.
 
     Attributes:
-        table: int64[G + 2, P + 2]: row 0 is void, rows 1 to G the ground truth's segments in their order, the last row ids that are not
-            listed; columns the same of the prediction.
-        gt_areas, pred_areas: Its sums, int64[G + 2] and int64[P + 2].
+        rows, columns: G + 2 and P + 2.
+        cells: int64[K], ascending: `row * columns + column` of the pairs that share a pixel.
+        pixels: int64[K], how many.
+        gt_areas, pred_areas: int64[rows] and int64[columns].
         whole: Whether both maps hold every segment and no other id.
     """
 
-    table: NDArray[np.int64]
+    rows: int
+    columns: int
+    cells: NDArray[np.int64]
+    pixels: NDArray[np.int64]
     gt_areas: NDArray[np.int64]
     pred_areas: NDArray[np.int64]
     whole: bool
+
+    @property
+    def table(self) -> NDArray[np.int64]:
+        """int64[rows, columns], every pair."""
+        dense = np.zeros((self.rows, self.columns), np.int64)
+        dense.put(self.cells, self.pixels)
+        return dense
 
 
 def segment_pairs(pred: PanopticMap, gt: PanopticMap) -> Counts:
@@ -111,7 +125,8 @@ def count_pairs(gt: NDArray[np.uint8], pred: NDArray[np.uint8], step: int, gt_li
     table, gt_areas, pred_areas = np.zeros((rows, columns), np.int64), np.zeros(rows, np.int64), np.zeros(columns, np.int64)
     slots = hash_table(max(rows, columns), 2)
     whole = count_segment_pairs(gt, pred, step, gt_void, pred_void, gt_ids, pred_ids, slots, table, gt_areas, pred_areas)
-    return Counts(table, gt_areas, pred_areas, whole)
+    cells = table.reshape(-1).nonzero()[0]
+    return Counts(rows, columns, cells, table.take(cells), gt_areas, pred_areas, whole)
 
 
 def hash_table(ids: int, *sides: int) -> NDArray[np.int64]:
@@ -120,20 +135,18 @@ def hash_table(ids: int, *sides: int) -> NDArray[np.int64]:
 
 
 def _sorted_pairs(gt: NDArray[np.int64], pred: NDArray[np.int64], gt_listed: Listed, pred_listed: Listed) -> Counts:
-    """The same for thousands of segments on both sides: only the pairs that occur are looked at, the table is still whole."""
-    rows = []
+    """The same for thousands of segments on both sides: only the pairs that occur are looked at."""
+    places = []
     for values, side in ((gt, gt_listed), (pred, pred_listed)):
         ids = np.append(*side)
         order = ids.argsort(kind="stable")
         at = order[np.minimum(np.searchsorted(ids[order], values), len(ids) - 1)]
-        rows.append(np.where(ids[at] == values, at, len(ids)))
-    width = len(pred_listed[1]) + 2
-    keys, pixels = np.unique(rows[0] * width + rows[1], return_counts=True)
-    table = np.zeros((len(gt_listed[1]) + 2, width), np.int64)
-    table.put(keys, pixels)
-    gt_areas, pred_areas = table.sum(1), table.sum(0)
+        places.append(np.where(ids[at] == values, at, len(ids)))
+    rows, columns = len(gt_listed[1]) + 2, len(pred_listed[1]) + 2
+    cells, pixels = np.unique(places[0] * columns + places[1], return_counts=True)
+    gt_areas, pred_areas = np.bincount(places[0], minlength=rows), np.bincount(places[1], minlength=columns)
     whole = not any(areas[-1] or not areas[1:-1].all() for areas in (gt_areas, pred_areas))
-    return Counts(table, gt_areas, pred_areas, whole)
+    return Counts(rows, columns, cells, pixels, gt_areas, pred_areas, whole)
 
 
 def void_like(gt: PanopticMap) -> PanopticMap:
@@ -164,13 +177,7 @@ class Segments(NamedTuple):
 
 
 class ImageSegments(NamedTuple):
-    """What is kept of one image: both sides' segments, and the cells of `Counts.table` that are not zero.
-
-    Attributes:
-        rows, columns: Of that table.
-        cells: int64[K], ascending: `row * columns + column`.
-        pixels: int64[K].
-    """
+    """What is kept of one image: both sides' segments, and `rows`, `columns`, `cells` and `pixels` as of `Counts`."""
 
     gt: Segments
     pred: Segments
@@ -193,18 +200,16 @@ def image_segments(pred: PanopticMap, gt: PanopticMap, dataset: Dataset, unliste
     """
     if size_of(pred) != size_of(gt):
         raise mismatch([(size_of(pred), size_of(gt), pred.file, gt.file)])
-    table, gt_areas, pred_areas, whole = segment_pairs(pred, gt)
+    counts = segment_pairs(pred, gt)
     plain = all_evaluated(gt, dataset) and all_evaluated(pred, dataset)
-    if not (whole and plain):
-        check_segments(gt, "gt", gt_areas, dataset, unlisted)
-        check_segments(pred, "pred", pred_areas, dataset)
+    if not (counts.whole and plain):
+        check_segments(gt, "gt", counts.gt_areas, dataset, unlisted)
+        check_segments(pred, "pred", counts.pred_areas, dataset)
     if not plain:
-        table = _folded(_folded(table, gt, 0, dataset), pred, 1, dataset)
-        gt_areas, pred_areas = table.sum(1), table.sum(0)
+        counts = _folded(counts, gt, pred, dataset)
         gt, pred = (_without_void(sample, dataset) for sample in (gt, pred))
-    cells = table.reshape(-1).nonzero()[0]
-    rows, columns = table.shape
-    return ImageSegments(_segments(gt, gt_areas), _segments(pred, pred_areas), rows, columns, cells, table.take(cells))
+    rows, columns, cells, pixels, gt_areas, pred_areas, _ = counts
+    return ImageSegments(_segments(gt, gt_areas), _segments(pred, pred_areas), rows, columns, cells, pixels)
 
 
 def _segments(sample: PanopticMap, areas: NDArray[np.int64]) -> Segments:
@@ -257,13 +262,29 @@ def _without_void(sample: PanopticMap, dataset: Dataset) -> PanopticMap:
     return replace(sample, **columns)
 
 
-def _folded(table: NDArray[np.int64], sample: PanopticMap, axis: int, dataset: Dataset) -> NDArray[np.int64]:
+def _folded(counts: Counts, gt: PanopticMap, pred: PanopticMap, dataset: Dataset) -> Counts:
     """Segments of classes that are not evaluated counted as void, those of unknown categories as not listed."""
+    new_rows, new_columns = _new_places(gt, dataset), _new_places(pred, dataset)
+    sizes = int(new_rows[-1]) + 1, int(new_columns[-1]) + 1
+    old_row, old_column = np.divmod(counts.cells, counts.columns)
+    cells, where = np.unique(new_rows[old_row] * sizes[1] + new_columns[old_column], return_inverse=True)
+    pixels = _sums(where, counts.pixels, len(cells))
+    areas = _sums(new_rows, counts.gt_areas, sizes[0]), _sums(new_columns, counts.pred_areas, sizes[1])
+    return Counts(*sizes, cells, pixels, *areas, counts.whole)
+
+
+def _new_places(sample: PanopticMap, dataset: Dataset) -> NDArray[np.int64]:
+    """int64[S + 2]: where the rows of a table go when only evaluated segments keep one."""
     kept = evaluated(sample, dataset)
-    rows = np.moveaxis(table, axis, 0)
-    ignored, unknown = rows[1:-1][sample.classes == dataset.num_classes], rows[1:-1][sample.classes == INVALID]
-    folded = np.concatenate((rows[:1] + ignored.sum(0), rows[1:-1][kept], rows[-1:] + unknown.sum(0)))
-    return np.moveaxis(folded, 0, axis)
+    last = int(kept.sum()) + 1
+    inner = np.where(kept, kept.cumsum(), np.where(sample.classes == INVALID, last, VOID))
+    return np.concatenate(([VOID], inner, [last]))
+
+
+def _sums(places: NDArray[np.int64], numbers: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    sums = np.zeros(size, np.int64)
+    np.add.at(sums, places, numbers)
+    return sums
 
 
 def check_segments(sample: PanopticMap, role: str, pixels: NDArray[np.int64], dataset: Dataset, unlisted: bool = False) -> None:
